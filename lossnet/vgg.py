@@ -1,0 +1,77 @@
+"""LossNet: the training-free perceptual loss of MSNet [MICCAI 2021, section 2.3, figure 3]."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import vgg16
+
+import weights
+
+SLICES = ((0, 4), (4, 9), (9, 16), (16, 23))  # of VGG-16's features: up to relu1_2, relu2_2, relu3_3, relu4_3
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+SIDE = 224  # the side VGG-16 was trained at
+
+
+class LossNet(nn.Module):
+    """Distance of two maps in the features of a frozen ImageNet VGG-16.
+
+    weights=None leaves VGG-16 random (for tests and for runs that ask for it); a path is torchvision's VGG-16 file.
+    Raises FileNotFoundError or ValueError for a file that is missing or is no VGG-16.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, weights: str | Path | None = None):
+        super().__init__()
+        features = vgg16(weights=None).features
+        if weights is not None:
+            _load_features(features, weights)
+        self.blocks = nn.ModuleList(features[start:stop] for start, stop in SLICES)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "LossNet":
+        """Stays in evaluation mode, whatever the network that holds it is told."""
+        return super().train(False)
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Scalar: sum over four depths of the mean squared difference of the features.
+
+        pred, target (N, 1 or 3, H, W) float in [0, 1]. The gradient flows to pred alone.
+        Paper: Euclidean distances. Official: mean squared errors.
+        """
+        if pred.shape != target.shape or pred.ndim != 4 or pred.shape[1] not in (1, 3):
+            raise ValueError(
+                f"pred {tuple(pred.shape)} and target {tuple(target.shape)}; expected one shape (N, 1 or 3, H, W)"
+            )
+        x = self._prepare(pred)
+        with torch.no_grad():
+            y = self._prepare(target)
+        loss = pred.new_zeros(())
+        for block in self.blocks:
+            x = block(x)
+            with torch.no_grad():
+                y = block(y)
+            loss = loss + F.mse_loss(x, y)
+        return loss
+
+    def _prepare(self, maps: Tensor) -> Tensor:
+        maps = (maps.expand(-1, 3, -1, -1) - self.mean) / self.std
+        return F.interpolate(maps, (SIDE, SIDE), mode="bilinear", align_corners=False)
+
+
+def _load_features(features: nn.Sequential, path: str | Path) -> None:
+    state = weights.load(path)
+    state = {key.removeprefix("features."): value for key, value in state.items() if key.startswith("features.")}
+    try:
+        features.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} does not hold VGG-16's 26 `features.*` entries; expected torchvision's file"
+        ) from error

@@ -1,0 +1,124 @@
+"""MSNet [MICCAI 2021, arXiv 2108.05082, figure 2] and M2SNet [arXiv 2303.10894, figure 3] as one pattern over levels.
+
+Subtraction units form a pyramid over the five backbone levels:
+
+    U[0][k]    = level k, reduced to 64 channels
+    U[step][k] = unit(U[step - 1][k + 1], U[step - 1][k])      step = 1..4, k = 5 - step..1
+
+The unit at (step, k) is named after the levels it spans: `x5_x4_x3` compares what is known of 5, 4 with 4, 3.
+The sum of column k, {U[step][k]}, is what the decoder adds at level k on its way from level 5 to level 1.
+"""
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from net.blocks import BoxView, Conv, conv_bn_relu, resize_like
+
+DEEPEST = 5
+WIDTH = 64  # channels of every reduced level, unit and decoder stage
+
+
+class Backbone(Protocol):
+    """What a backbone is to MSNet: five maps, level 1 shallow to 5 deep, and how many channels each has."""
+
+    channels: dict[int, int]
+    smallest: int
+
+    def features(self, image: Tensor) -> dict[int, Tensor]: ...
+
+
+def unit_name(deep: int, shallow: int) -> str:
+    """(5, 3) -> "x5_x4_x3", the key under which checkpoints hold the unit that spans these levels."""
+    return "_".join(f"x{level}" for level in range(deep, shallow - 1, -1))
+
+
+class MSNet(nn.Module):
+    """Logits (N, classes, H, W) of images (N, 3, H, W), any H, W from the backbone's smallest (64) up; no sigmoid.
+
+    The attribute order is the key order of the original's checkpoints; so are the names, `resnet` included.
+    """
+
+    boxes: tuple[int, ...] = ()  # sides of the fixed filters through which a pair is compared besides as it is
+
+    def __init__(self, backbone: nn.Module, classes: int = 1):
+        super().__init__()
+        self.resnet = backbone
+        for kernel in self.boxes:
+            self.add_module(f"conv_{kernel}", BoxView(kernel, WIDTH))
+        channels: dict[int, int] = backbone.channels  # type: ignore[assignment]
+        # level 1 needs no reduction where it has 64 channels already, as in the original
+        self.reduced = [level for level in range(DEEPEST, 0, -1) if level > 1 or channels[1] != WIDTH]
+        for level in self.reduced:
+            self.add_module(f"x{level}_dem_1", conv_bn_relu(channels[level], WIDTH))
+        for step in range(1, DEEPEST):
+            if step == DEEPEST - 1:
+                # Official: one more convolution before the last unit; the paper's figure has none.
+                self.x5_dem_4 = conv_bn_relu(WIDTH, WIDTH)
+            for k in range(DEEPEST - step, 0, -1):
+                self.add_module(unit_name(k + step, k), conv_bn_relu(WIDTH, WIDTH))
+        for k in (3, 2, 1):  # column 4 has one unit, nothing to sum and no convolution
+            self.add_module(f"level{k}", conv_bn_relu(WIDTH, WIDTH))
+        self.x5_dem_5 = conv_bn_relu(channels[DEEPEST], WIDTH)
+        for k in (4, 3, 2):
+            self.add_module(f"output{k}", conv_bn_relu(WIDTH, WIDTH))
+        self.output1 = nn.Sequential(Conv(WIDTH, classes, 3, padding=1))
+        self.register_load_state_dict_pre_hook(_strip_module_prefix)
+
+    def forward(self, image: Tensor) -> Tensor:
+        self._check(image)
+        features: dict[int, Tensor] = self.resnet.features(image)  # type: ignore[operator]
+        units = {k: self.get_submodule(f"x{k}_dem_1")(x) if k in self.reduced else x for k, x in features.items()}
+        columns: dict[int, list[Tensor]] = {k: [] for k in range(1, DEEPEST)}
+        for step in range(1, DEEPEST):
+            if step == DEEPEST - 1:
+                units[2] = self.x5_dem_4(units[2])
+            # deep to shallow: the box views' BatchNorms see their inputs in this order
+            units = {k: self._unit(step, k, units) for k in range(DEEPEST - step, 0, -1)}
+            for k, unit in units.items():
+                columns[k].append(unit)
+
+        y = self.x5_dem_5(features[DEEPEST])
+        for k in (4, 3, 2, 1):
+            # Official: a column leaves out the encoder's own feature, which the paper's figure adds.
+            column = sum(columns[k][1:], columns[k][0])
+            level = column if k == 4 else self.get_submodule(f"level{k}")(column)
+            y = self.get_submodule(f"output{k}")(resize_like(y, level) + level)
+        return resize_like(y, image)
+
+    def _unit(self, step: int, k: int, units: dict[int, Tensor]) -> Tensor:
+        return self.get_submodule(unit_name(k + step, k))(self.compare(units[k + 1], units[k]))
+
+    def compare(self, deep: Tensor, shallow: Tensor) -> Tensor:
+        """|deep - shallow| at shallow's size, plus the same seen through each box view [M2SNet, eq. 2]."""
+        deep = resize_like(deep, shallow)
+        difference = (deep - shallow).abs()
+        for kernel in self.boxes:
+            view = self.get_submodule(f"conv_{kernel}")
+            difference = difference + (view(deep) - view(shallow)).abs()
+        return difference
+
+    def _check(self, image: Tensor) -> None:
+        smallest: int = self.resnet.smallest  # type: ignore[assignment]
+        if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[2:]) < smallest:
+            raise ValueError(
+                f"images of shape {tuple(image.shape)}; expected (N, 3, H, W) with H and W at least {smallest}"
+            )
+
+
+class M2SNet(MSNet):
+    """MSNet whose units compare a pair through three views: as it is, and through 3 x 3 and 5 x 5 filters of ones."""
+
+    boxes = (3, 5)
+
+
+def _strip_module_prefix(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
+    """Checkpoints saved from a DataParallel wrapper carry `module.` before every key."""
+    if not prefix and state_dict and all(key.startswith("module.") for key in state_dict):
+        for key in list(state_dict):
+            state_dict[key.removeprefix("module.")] = state_dict.pop(key)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of weights, frozen ones included, buffers not."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,53 @@
+"""Fixtures that several test files share."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+sys.path.insert(0, str(GOLDEN))  # for `import recipe`
+
+
+@pytest.fixture(autouse=True, scope="session")
+def threads():
+    """As many threads as cores: under pytest-xdist each worker takes its share."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The arrays of network.npz by key."""
+    with np.load(GOLDEN / "network.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture
+def polyp_folder(tmp_path) -> Path:
+    """TrainDataset/{image,mask} and TestDataset/small/{images,masks} with made-up pairs, one empty, one of odd size."""
+    from tools.demo_data import write_demo_data
+
+    write_demo_data(tmp_path, train=6, test=2)
+    (tmp_path / "TestDataset" / "held-out").rename(tmp_path / "TestDataset" / "small")
+    return tmp_path
+
+
+@pytest.fixture
+def write_png() -> Callable[..., Path]:
+    def write(path: Path, array: np.ndarray) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), array)
+        return path
+
+    return write

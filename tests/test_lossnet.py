@@ -1,0 +1,96 @@
+"""The losses against values measured on the original, and the claims of their docstrings."""
+
+import numpy as np
+import pytest
+import recipe
+import torch
+import torch.nn.functional as F
+from torchvision.models import vgg16
+
+from lossnet import LossNet, one_vs_rest, structure_loss, total_loss
+
+
+@pytest.fixture(scope="module")
+def lossnet() -> LossNet:
+    return recipe.fill(LossNet()).double()
+
+
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_losses_equal_the_originals(seed, golden, lossnet):
+    logits = 2 * recipe.images(3, 80, 112, seed + 7)[:, :1].double()
+    mask = recipe.masks(3, 80, 112, seed + 8).double()
+    assert structure_loss(logits, mask).item() == pytest.approx(
+        golden[f"losses/seed{seed}/structure_loss"].item(), rel=1e-8
+    )
+    expected = golden[f"losses/seed{seed}/lossnet"].item()
+    assert lossnet(torch.sigmoid(logits), mask).item() == pytest.approx(expected, rel=1e-8)
+
+
+def test_weighted_bce_is_the_papers_formula_written_out():
+    logits, mask = recipe.images(2, 40, 50, 0)[:, :1].double(), recipe.masks(2, 40, 50, 1).double()
+    per_image = []
+    for z, m in zip(logits[:, 0].numpy(), mask[:, 0].numpy(), strict=True):
+        padded = np.pad(m, 15)
+        mean = np.array([[padded[i : i + 31, j : j + 31].mean() for j in range(50)] for i in range(40)])
+        w, p = 1 + 5 * abs(mean - m), 1 / (1 + np.exp(-z))
+        bce = (w * -(m * np.log(p) + (1 - m) * np.log(1 - p))).sum() / w.sum()
+        inter, union = (w * p * m).sum(), (w * (p + m)).sum() - (w * p * m).sum()
+        per_image.append(bce + 1 - (inter + 1) / (union + 1))
+    assert structure_loss(logits, mask, weighted_bce=True).item() == pytest.approx(np.mean(per_image), rel=1e-10)
+    assert structure_loss(logits, mask).item() != pytest.approx(np.mean(per_image), rel=1e-3)
+
+
+def test_lossnet_never_wakes_and_never_learns(lossnet):
+    holder = torch.nn.ModuleDict({"lossnet": lossnet}).train()
+    assert not any(module.training for module in holder["lossnet"].modules())
+    pred = torch.rand(1, 1, 64, 64, dtype=torch.float64, requires_grad=True)
+    target = torch.rand(1, 1, 64, 64, dtype=torch.float64, requires_grad=True)
+    lossnet(pred, target).backward()
+    assert pred.grad.abs().sum() > 0
+    assert target.grad is None, "the target's features must carry no graph"
+    assert all(p.grad is None and not p.requires_grad for p in lossnet.parameters())
+
+
+def test_lossnet_keeps_vgg16s_weights_and_takes_one_or_three_channels(tmp_path):
+    source = vgg16(weights=None)
+    torch.save(source.state_dict(), tmp_path / "vgg16.pth")
+    lossnet = LossNet(tmp_path / "vgg16.pth")
+    assert torch.equal(lossnet.state_dict()["blocks.3.21.weight"], source.features[21].weight)
+    pred, target = torch.rand(1, 1, 64, 64), torch.rand(1, 1, 64, 64)
+    assert lossnet(pred, target).item() == lossnet(pred.expand(-1, 3, -1, -1), target.expand(-1, 3, -1, -1)).item()
+    features = source.features[:4]
+    x, y = (
+        F.interpolate((m.expand(-1, 3, -1, -1) - lossnet.mean) / lossnet.std, (224, 224), mode="bilinear")
+        for m in (pred, target)
+    )
+    first = F.mse_loss(features(x), features(y)).item()
+    assert 0 < first < lossnet(pred, target).item()
+
+
+def test_a_file_that_is_no_vgg16_is_refused(tmp_path):
+    torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="does not hold VGG-16"):
+        LossNet(tmp_path / "other.pth")
+
+
+def test_wrong_shapes_are_refused(lossnet):
+    with pytest.raises(ValueError, match="expected one shape"):
+        structure_loss(torch.zeros(1, 1, 64, 64), torch.zeros(1, 64, 64))
+    with pytest.raises(ValueError, match="expected one shape"):
+        lossnet(torch.zeros(1, 2, 64, 64), torch.zeros(1, 2, 64, 64))
+
+
+def test_one_vs_rest_is_the_softmax_of_each_class():
+    logits = torch.randn(2, 4, 5, 6, dtype=torch.float64) * 30
+    torch.testing.assert_close(torch.sigmoid(one_vs_rest(logits)), logits.softmax(1))
+
+
+def test_several_classes_average_their_binary_losses(lossnet):
+    logits = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    mask = F.one_hot(torch.randint(3, (2, 64, 64)), 3).permute(0, 3, 1, 2).double()
+    whole = total_loss(logits, mask, lossnet)
+    binary = one_vs_rest(logits)
+    parts = [total_loss(binary[:, c : c + 1], mask[:, c : c + 1], lossnet) for c in range(3)]
+    for i in range(3):
+        assert whole[i].item() == pytest.approx(np.mean([part[i].item() for part in parts]), rel=1e-10)
+    assert total_loss(logits, mask, None).total.item() == pytest.approx(whole.structure.item(), rel=1e-12)
