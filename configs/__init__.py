@@ -1,0 +1,6 @@
+"""Settings: `Config`, its command line, and one short file per experiment."""
+
+from configs.command_line import load, parse
+from configs.config import POLYP_TESTSETS, Config
+
+__all__ = ["POLYP_TESTSETS", "Config", "load", "parse"]

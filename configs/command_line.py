@@ -1,0 +1,83 @@
+"""The command line of a Config: a Python file that defines `config`, and one flag per field."""
+
+import argparse
+import dataclasses
+import runpy
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from configs.config import Config, unknown_field
+
+
+def load(path: str | Path) -> Config:
+    """The `config` of an experiment file. Raises FileNotFoundError, or ValueError for a file that defines none."""
+    if not Path(path).is_file():
+        known = ", ".join(sorted(p.as_posix() for p in Path(__file__).parent.glob("*.py") if _is_experiment(p)))
+        raise FileNotFoundError(f"no config file {path}; the project has {known}")
+    found = runpy.run_path(str(path)).get("config")
+    if not isinstance(found, Config):
+        raise ValueError(f"{path} does not define `config = Config(...)`")
+    return found
+
+
+def parse(description: str, arguments: Sequence[str] | None = None, **extra: dict[str, Any]):
+    """(Config, namespace of the extra flags) from `[FILE.py] [--field value ...]`; exits with 2 and one line if wrong.
+
+    `extra` maps a flag's name to the keywords of ArgumentParser.add_argument.
+    """
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    parser.add_argument("config", nargs="?", help="experiment file, such as configs/polyp_msnet.py")
+    for name, keywords in extra.items():
+        parser.add_argument(f"--{name}", **keywords)
+    hints = typing.get_type_hints(Config)
+    group = parser.add_argument_group("fields of Config, each with the original's value unless the file says otherwise")
+    for field in dataclasses.fields(Config):
+        if field.name not in extra:
+            default = str(field.default).replace("%", "%%")
+            group.add_argument(f"--{field.name}", metavar=_metavar(hints[field.name]), help=f"default {default}")
+    given, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        name = unknown[0].lstrip("-").split("=")[0]
+        parser.error(unknown_field(name) if unknown[0].startswith("--") else f"unexpected argument {unknown[0]!r}")
+    try:
+        config = load(given.config) if given.config else Config()
+        changed = {
+            name: _read(name, text, hints[name])
+            for name, text in vars(given).items()
+            if name in hints and name not in extra and text is not None
+        }
+        return dataclasses.replace(config, **changed), given
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+
+
+def _read(name: str, text: str, hint) -> Any:
+    """The value that a flag's text stands for; tuples are written 224,256,288."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        return tuple(_read(name, part.strip(), args[0]) for part in text.split(",") if part.strip())
+    if hint is str or origin is Literal:
+        return text
+    if hint is bool:
+        known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if text.lower() in known:
+            return known[text.lower()]
+        raise ValueError(f"{name} is {text!r}; expected True or False")
+    try:
+        return hint(text)
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}; expected {_metavar(hint).lower()}") from None
+
+
+def _metavar(hint) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "|".join(typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return f"{typing.get_args(hint)[0].__name__},...".upper()
+    return hint.__name__.upper()
+
+
+def _is_experiment(path: Path) -> bool:
+    return path.stem not in {"__init__", "config", "command_line"}

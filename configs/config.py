@@ -1,0 +1,115 @@
+"""`Config`: every number of a run, with the original's value as the default."""
+
+import difflib
+import typing
+from dataclasses import dataclass, fields
+from typing import Literal
+
+POLYP_TESTSETS = ("CVC-300", "CVC-ClinicDB", "Kvasir", "CVC-ColonDB", "ETIS-LaribPolypDB")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one run; checked when made, never changed after. The original's `Config(datapath=...)` call works.
+
+    Raises ValueError for an unknown field (naming the nearest), a wrong type and a value out of range.
+    """
+
+    # what and where
+    datapath: str = "data/TrainDataset"  # training pairs: image/ + mask/ (or images/ + masks/)
+    testpath: str = "data/TestDataset"  # holds one folder per test set
+    testsets: tuple[str, ...] = POLYP_TESTSETS
+    savepath: str = "saved_model/msnet"  # checkpoints and the record of the run
+    mapspath: str = "maps/msnet"  # predicted maps: one folder per test set
+    mode: Literal["train", "test"] = "train"  # the original's switch; only `Data` reads it
+    snapshot: str = ""  # checkpoint to predict with
+    # network
+    network: Literal["msnet", "m2snet"] = "msnet"
+    backbone: str = "res2net50"
+    classes: int = 1  # 1 is a binary mask
+    backbone_weights: str = "imagenet"  # imagenet | random | a file
+    # loss
+    lossnet_weights: str = "imagenet"  # imagenet | random | a file
+    lossnet_factor: float = 0.1  # 0 leaves LossNet out
+    weighted_bce: bool = False  # Official: pixel weights cancel. Paper: True
+    # optimisation
+    batch: int = 16
+    lr: float = 0.05  # peak, reached mid-run
+    momen: float = 0.9
+    decay: float = 5e-4
+    nesterov: bool = True
+    backbone_lr_ratio: float = 1.0  # Official: all weights train at lr. Paper: 0.1 (backbone 0.005)
+    epoch: int = 50
+    save_from: float = 2 / 3  # checkpoints after every epoch past this part of the run
+    amp: Literal["auto", "native-fp16", "native-bf16", "off"] = "auto"  # auto: native-fp16 on CUDA, else off
+    cudnn: bool = True  # Official: off, for an old PyTorch's sake; it costs most of the speed
+    # images
+    size: int = 352
+    scales: tuple[int, ...] = (224, 256, 288, 320, 352)  # one is drawn per batch
+    flip: float = 0.5  # probability of a horizontal flip
+    rotate: float = 10.0  # degrees, uniform in +-
+    train_mean: tuple[float, ...] = (124.55, 118.90, 102.94)  # RGB, on 0..255
+    train_std: tuple[float, ...] = (56.77, 55.97, 57.50)
+    test_mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # RGB, on 0..1. Official: not the training statistics
+    test_std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    # machine
+    device: str = "auto"  # auto | cpu | cuda | cuda:1
+    workers: int = 8  # processes that read images; 0 reads in the main one
+    seed: int = 0  # Official: none. Equal seeds give equal runs, whatever `workers`
+    check_data: bool = True  # decode every training pair once before the first epoch
+    # commands around the training, run with this Python; {savepath} and other fields are filled in
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+    def __new__(cls, *_, **given):
+        # a dataclass would say "unexpected keyword argument"; users deserve the name they meant
+        for name in given:
+            if name not in cls.__dataclass_fields__:
+                raise ValueError(unknown_field(name))
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in fields(self):
+            object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name), hints[field.name]))
+        for name in ("batch", "epoch", "size", "classes"):
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("workers", "seed", "lossnet_factor", "decay", "rotate"):
+            self._require(name, getattr(self, name) >= 0, "at least 0")
+        for name in ("momen", "flip", "save_from"):
+            self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
+        for name in ("train_mean", "train_std", "test_mean", "test_std"):
+            self._require(name, len(getattr(self, name)) == 3, "three numbers, R G B")
+        self._require("lr", self.lr > 0, "above 0")
+        self._require("scales", bool(self.scales) and min(self.scales) >= 64, "one or more sides of at least 64")
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise ValueError(f"{name} is {getattr(self, name)!r}; expected {expected}")
+
+
+def unknown_field(name: str) -> str:
+    """The message for a field that Config does not have."""
+    near = difflib.get_close_matches(name, Config.__dataclass_fields__, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(Config.__dataclass_fields__)}"
+    return f"Config has no field {name!r}; {hint}"
+
+
+def _checked(name: str, value, hint):
+    """`value` as the field's type (an int passes for a float, a list for a tuple), or ValueError."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value in args:
+            return value
+        near = difflib.get_close_matches(str(value), args, n=1)
+        raise ValueError(
+            f"{name} is {value!r}; expected one of {', '.join(args)}" + (f"; did you mean {near[0]!r}?" if near else "")
+        )
+    if origin is tuple and isinstance(value, (tuple, list)):
+        return tuple(_checked(f"{name}[{i}]", item, args[0]) for i, item in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if origin is None and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    kind = f"a tuple of {args[0].__name__}" if origin is tuple else hint.__name__
+    raise ValueError(f"{name} is {value!r} ({type(value).__name__}); expected {kind}")
