@@ -50,7 +50,7 @@ def predict(cfg: Config, jobs: dict[Path, Path]) -> None:
 @torch.inference_mode()
 def predict_set(network: nn.Module, images: TestImages, out: Path, device: torch.device, workers: int) -> None:
     network.eval()
-    loader = DataLoader(images, batch_size=None, num_workers=workers)
+    loader = DataLoader(images, batch_size=None, num_workers=run.workers(workers))
     for image, height, width, name in tqdm(loader, out.name, unit="image", disable=None):
         pred = torch.sigmoid(network(image[None].to(device)))[0, 0]
         write_map(out / f"{name}.png", pred.float().cpu().numpy(), height, width)

@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import net
-import weights
 from configs import Config, parse
 from dataset import Data, EpochSampler, check_pairs
 from engine import checkpoint, run
@@ -30,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def train(cfg: Config) -> Path:
     """One run; returns the last checkpoint, `<savepath>/model-<epoch>`."""
+    if cfg.classes != 1:
+        raise ValueError(f"classes is {cfg.classes}; expected 1: masks of several classes cannot be read yet")
     device = run.device(cfg.device)
     precision = Precision(cfg.amp, device)
     torch.backends.cudnn.enabled = cfg.cudnn
@@ -54,7 +55,7 @@ def train(cfg: Config) -> Path:
         cfg.batch,
         sampler=sampler,
         collate_fn=data.collate,
-        num_workers=cfg.workers,
+        num_workers=run.workers(cfg.workers),
         persistent_workers=False,  # a worker must see the sampler's epoch
         pin_memory=device.type == "cuda",
     )
@@ -77,10 +78,14 @@ def train(cfg: Config) -> Path:
             f"lr={optimiser.param_groups[-1]['lr']:.6f} | loss={mean:.6f}",
             flush=True,
         )
-        # Official: epochs with index above two thirds of the run. The last one is always kept here.
-        if epoch > cfg.epoch * cfg.save_from or epoch + 1 == cfg.epoch:
+        if keeps(cfg, epoch):
             checkpoint.save(network.state_dict(), folder / f"model-{epoch + 1}")
     return folder / f"model-{cfg.epoch}"
+
+
+def keeps(cfg: Config, epoch: int) -> bool:
+    """Whether epoch (from 0) leaves a checkpoint: index above two thirds of the run, as the original, and the last."""
+    return epoch > cfg.epoch * cfg.save_from or epoch + 1 == cfg.epoch
 
 
 def build_network(cfg: Config) -> net.MSNet:
@@ -96,7 +101,7 @@ def build_lossnet(cfg: Config) -> LossNet | None:
     if cfg.lossnet_weights == "random":
         print("WARNING: LossNet is a RANDOM VGG-16 (lossnet_weights='random'); scores will not compare")
         return LossNet()
-    return LossNet(weights.locate("vgg16") if cfg.lossnet_weights == "imagenet" else cfg.lossnet_weights)
+    return LossNet(cfg.lossnet_weights == "imagenet" or cfg.lossnet_weights)
 
 
 def build_optimiser(network: nn.Module, cfg: Config) -> torch.optim.SGD:

@@ -54,7 +54,7 @@ class Config:
     test_std: tuple[float, ...] = (0.229, 0.224, 0.225)
     # machine
     device: str = "auto"  # auto | cpu | cuda | cuda:1
-    workers: int = 8  # processes that read images; 0 reads in the main one
+    workers: int = 8  # processes that read images, at most one per core; 0 reads in the main one
     seed: int = 0  # Official: none. Equal seeds give equal runs, whatever `workers`
     check_data: bool = True  # decode every training pair once before the first epoch
     # commands around the training, run with this Python; {savepath} and other fields are filled in

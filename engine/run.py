@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import platform
 import random
 import subprocess
@@ -27,6 +28,12 @@ def device(name: str) -> torch.device:
             f"device is {name!r} but this PyTorch ({torch.__version__}) sees no CUDA device; use cpu or auto"
         )
     return found
+
+
+def workers(wanted: int) -> int:
+    """At most one reading process per core that this process may use; more only get in each other's way."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(wanted, cores)
 
 
 def seed_everything(seed: int) -> None:
@@ -56,7 +63,9 @@ def run_commands(commands: tuple[str, ...], config: Any) -> None:
     for command in commands:
         words = [word.format(**fields) for word in command.split()]
         print("$ python", *words, flush=True)
-        subprocess.run([sys.executable, *words], check=True)
+        status = subprocess.run([sys.executable, *words]).returncode
+        if status:
+            raise RuntimeError(f"`python {' '.join(words)}` failed with exit status {status}; its words are above")
 
 
 def _git_commit() -> str:

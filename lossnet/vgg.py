@@ -18,18 +18,19 @@ SIDE = 224  # the side VGG-16 was trained at
 class LossNet(nn.Module):
     """Distance of two maps in the features of a frozen ImageNet VGG-16.
 
-    weights=None leaves VGG-16 random (for tests and for runs that ask for it); a path is torchvision's VGG-16 file.
+    weights=None leaves VGG-16 random (for tests and for runs that ask for it), True takes the ImageNet weights from
+    `weights/`, a path takes that file.
     Raises FileNotFoundError or ValueError for a file that is missing or is no VGG-16.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, weights: str | Path | None = None):
+    def __init__(self, weights: bool | str | Path | None = None):
         super().__init__()
         features = vgg16(weights=None).features
-        if weights is not None:
-            _load_features(features, weights)
+        if weights:
+            _load_features(features, "vgg16" if weights is True else weights)
         self.blocks = nn.ModuleList(features[start:stop] for start, stop in SLICES)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))

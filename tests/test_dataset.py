@@ -1,0 +1,175 @@
+"""Pairs, transforms and batches: against values measured on the original, and against hostile folders."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import dataset
+import pairs
+from dataset import Config, Data, EpochSampler, TestImages, find_pairs
+from tests.conftest import GOLDEN
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_augmentation_equals_the_originals(case):
+    with np.load(GOLDEN / "augment.npz") as file:
+        name, expected, expected_mask = (file[f"case{case}/{key}"] for key in ("file", "image", "mask"))
+        mirrored, angle, size = file[f"case{case}/params"]
+    cfg, path = Config(), GOLDEN / "images" / "train" / str(name)
+    image = dataset.resize(dataset.read_image(path).astype(np.float32), cfg.size)
+    image = dataset.normalise(image, cfg.train_mean, cfg.train_std)
+    mask = dataset.resize(dataset.read_mask(path.with_suffix(".png")).astype(np.float32), cfg.size) / 255
+    if mirrored:
+        image, mask = dataset.flip(image, mask)
+    image, mask = dataset.rotate(image, mask, angle)
+    image, mask = dataset.resize(image, int(size)), dataset.resize(mask, int(size))
+    assert np.abs(image.transpose(2, 0, 1) - expected).max() <= 0.03
+    assert np.abs(mask - expected_mask[0]).max() <= 0.03
+
+
+def test_resizing_first_equals_normalising_first(rng):
+    image = rng.integers(0, 256, (217, 301, 3), np.uint8)
+    cfg = Config()
+    last = (image.astype(np.float64) - cfg.train_mean) / cfg.train_std
+    last = cv2.resize(last, (352, 352), interpolation=cv2.INTER_LINEAR)
+    first = dataset.normalise(dataset.resize(image.astype(np.float32), 352), cfg.train_mean, cfg.train_std)
+    np.testing.assert_allclose(first, last, atol=2e-5)
+
+
+def test_a_batch_has_one_size_of_the_scales(polyp_folder):
+    data = Data(Config(datapath=str(polyp_folder / "TrainDataset"), size=96, scales=(64, 80)))
+    batch = data.collate([data[0, i] for i in range(3)])
+    assert batch.image.shape[0] == 3
+    assert batch.image.shape[2:] in {(64, 64), (80, 80)}
+    assert batch.mask.shape == (3, 1, *batch.image.shape[2:])
+    assert batch.mask.min() >= 0
+    assert batch.mask.max() <= 1
+    sizes = {data[epoch, 0].scale for epoch in range(20)}
+    assert sizes == {64, 80}
+
+
+def test_samples_follow_from_seed_epoch_and_index_whatever_the_workers(polyp_folder):
+    data = Data(Config(datapath=str(polyp_folder / "TrainDataset"), size=64, scales=(64,), batch=2))
+    sampler = EpochSampler(len(data), seed=3)
+    runs = []
+    for workers in (0, 2):
+        loader = DataLoader(data, 2, sampler=sampler, collate_fn=data.collate, num_workers=workers)
+        runs.append(torch.cat([batch.image for batch in loader]))
+    assert torch.equal(*runs)
+    sampler.epoch = 1
+    other = torch.cat([batch.image for batch in DataLoader(data, 2, sampler=sampler, collate_fn=data.collate)])
+    assert not torch.equal(runs[0], other)
+
+
+def test_no_two_workers_repeat_each_other(tmp_path, write_png, rng):
+    for i in range(4):  # four equal pairs: only the random choices can tell the samples apart
+        write_png(tmp_path / "image" / f"{i}.png", np.random.default_rng(0).integers(0, 255, (70, 70, 3), np.uint8))
+        write_png(tmp_path / "mask" / f"{i}.png", np.full((70, 70), 255, np.uint8))
+    data = Data(Config(datapath=str(tmp_path), size=64, scales=(64,)))
+    loader = DataLoader(data, 1, collate_fn=data.collate, num_workers=2)
+    first, second = ([batch.image for batch in loader] for _ in range(2))
+    images = first + second
+    assert not any(torch.equal(images[i], images[j]) for i in range(8) for j in range(i))
+
+
+def test_test_mode_neither_flips_nor_rotates(polyp_folder):
+    data = Data(Config(datapath=str(polyp_folder / "TrainDataset"), mode="test", size=64, scales=(64,)))
+    assert np.array_equal(data[0, 2].image, data[5, 2].image)
+
+
+@pytest.mark.parametrize(("images", "masks"), [("images", "masks"), ("Image", "Mask"), ("images", "mask")])
+def test_folder_names_nesting_and_formats_are_found(tmp_path, write_png, images, masks):
+    root = tmp_path / "TrainDataset" / "TrainDataset"
+    picture = np.zeros((8, 9, 3), np.uint8)
+    for name, suffix in (("a b (1)", ".jpg"), ("é", ".bmp"), ("c", ".TIF")):
+        write_png(root / images / (name + suffix), picture)
+        write_png(root / masks / (name + ".png"), picture)
+    (root / images / ".DS_Store").write_text("")
+    assert [pair.name for pair in find_pairs(tmp_path / "TrainDataset")] == ["a b (1)", "c", "é"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "error", "message"),
+    [
+        (lambda root: shutil.rmtree(root), FileNotFoundError, "no folder .*TrainDataset; check datapath"),
+        (lambda root: shutil.rmtree(root / "mask"), FileNotFoundError, "holds image; expected image/ .* mask/"),
+        (lambda root: (root / "mask" / "003.png").unlink(), ValueError, "6 images .* 5 masks; 1 without mask.*003.png"),
+        (lambda root: (root / "image" / "000.png").unlink(), ValueError, "5 images .* 6 masks; 1 without image.*000"),
+        (
+            lambda root: shutil.copy(root / "image" / "001.png", root / "image" / "001.bmp"),
+            ValueError,
+            "share the name",
+        ),
+        (lambda root: [path.unlink() for path in (root / "image").iterdir()], ValueError, "holds no image"),
+    ],
+)
+def test_folders_that_do_not_pair_are_refused_naming_the_first_offender(polyp_folder, harm, error, message):
+    root = polyp_folder / "TrainDataset"
+    harm(root)
+    with pytest.raises(error, match=message):
+        find_pairs(root)
+
+
+def truncate(root):
+    path = root / "image" / "002.png"
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def shrink(root):
+    cv2.imwrite(str(root / "mask" / "002.png"), np.zeros((20, 30), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (truncate, r"002\.png cannot be decoded"),
+        (lambda root: (root / "mask" / "004.png").write_bytes(b""), r"004\.png cannot be decoded"),
+        (lambda root: (root / "mask" / "004.png").write_text("<html>"), r"004\.png cannot be decoded"),
+        (shrink, r"002\.png is 30x20 but its image .* is 160x128"),
+    ],
+)
+def test_the_check_refuses_damaged_files_naming_the_first(polyp_folder, harm, message):
+    root = polyp_folder / "TrainDataset"
+    harm(root)
+    with pytest.raises(ValueError, match=message):
+        pairs.check_pairs(find_pairs(root))
+
+
+def test_the_check_counts_what_it_saw(polyp_folder, write_png):
+    root = polyp_folder / "TrainDataset"
+    mask = cv2.imread(str(root / "mask" / "002.png"), cv2.IMREAD_GRAYSCALE)
+    write_png(root / "mask" / "002.png", mask // 255)
+    found = pairs.check_pairs(find_pairs(root))
+    assert (found.pairs, found.empty_masks, found.binary_masks) == (6, 1, 1)
+    assert found.largest == (131, 173)
+    assert "1 masks valued 0/1, read as 0/255" in str(found)
+    with pytest.warns(UserWarning, match="valued 0/1"):
+        assert np.array_equal(pairs.read_mask(root / "mask" / "002.png"), mask)
+
+
+def test_grey_maps_of_any_depth_are_read_and_the_conversion_is_named(tmp_path, write_png, rng):
+    from PIL import Image
+
+    grey = rng.integers(0, 256, (7, 9), np.uint8)
+    assert pairs.read_grey(write_png(tmp_path / "8.png", grey))[1] == ""
+    deep, note = pairs.read_grey(write_png(tmp_path / "16.png", grey.astype(np.uint16) * 257))
+    assert note == "16-bit"
+    assert np.array_equal(deep, grey)
+    colour, note = pairs.read_grey(write_png(tmp_path / "rgb.png", np.dstack([grey] * 3)))
+    assert note == "RGB"
+    assert np.array_equal(colour, grey)
+    Image.fromarray(grey).convert("P").save(tmp_path / "palette.png")
+    palette, note = pairs.read_grey(tmp_path / "palette.png")
+    assert note == "palette"
+    assert np.array_equal(palette, grey)
+
+
+def test_a_corrupt_test_image_is_named(polyp_folder):
+    folder = polyp_folder / "TestDataset" / "small" / "images"
+    (folder / "001.png").write_bytes((folder / "001.png").read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"001\.png cannot be decoded"):
+        TestImages(folder, Config())[1]

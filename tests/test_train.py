@@ -1,0 +1,201 @@
+"""Training runs: schedule, groups, checkpoints, repeatability, and refusals that leave nothing behind."""
+
+import csv
+import json
+import os
+
+import pytest
+import torch
+
+import net
+import train
+from configs import Config
+from engine import checkpoint
+from engine.precision import Precision
+
+
+def small(folder, **fields) -> Config:
+    """A Config that trains in seconds."""
+    defaults = {
+        "datapath": str(folder / "TrainDataset"),
+        "savepath": str(folder / "saved"),
+        "backbone_weights": "random",
+        "lossnet_weights": "random",
+        "lossnet_factor": 0.0,
+        "epoch": 1,
+        "batch": 3,
+        "size": 64,
+        "scales": (64,),
+        "workers": 0,
+        "device": "cpu",
+    }
+    return Config(**(defaults | fields))
+
+
+def losses(folder) -> list[float]:
+    with open(folder / "saved" / "log.csv") as file:
+        return [float(row["total"]) for row in csv.DictReader(file)]
+
+
+def test_lr_peaks_mid_run_at_the_configs_lr():
+    cfg = Config(epoch=49, lr=0.05)
+    rates = [train.learning_rate(cfg, epoch) for epoch in range(49)]
+    assert max(rates) == rates[24] == pytest.approx(0.05)
+    assert rates[0] == rates[-1] == pytest.approx(0.05 / 25)
+
+
+def test_the_backbone_is_a_group_of_its_own_at_its_own_ratio():
+    network = net.build()
+    optimiser = train.build_optimiser(network, Config(backbone_lr_ratio=0.1))
+    train.set_learning_rate(optimiser, 0.05)
+    backbone, rest = optimiser.param_groups
+    assert (backbone["lr"], rest["lr"]) == (pytest.approx(0.005), 0.05)
+    assert len(backbone["params"]) + len(rest["params"]) == 353
+    assert {id(p) for p in backbone["params"]} == {id(p) for p in network.resnet.parameters()}
+    assert (rest["momentum"], rest["weight_decay"], rest["nesterov"]) == (0.9, 5e-4, True)
+
+
+def test_a_run_keeps_the_epochs_past_two_thirds_and_the_last(polyp_folder, capsys):
+    train.train(small(polyp_folder, epoch=4, lossnet_factor=0.1))
+    saved = polyp_folder / "saved"
+    assert sorted(path.name for path in saved.iterdir()) == ["config.json", "log.csv", "model-4"]
+    net.load_checkpoint(net.build(), saved / "model-4")
+    record = json.loads((saved / "config.json").read_text())
+    assert record["config"]["epoch"] == 4
+    assert record["packages"]["torch"] == torch.__version__.split("+")[0]
+    out = capsys.readouterr().out
+    assert "RANDOM" in out, "random weights are said loudly"
+    assert "step:2/1/4 | lr=0.020000 | loss=" in out
+    with open(saved / "log.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8
+    for row in rows:
+        assert float(row["total"]) == pytest.approx(float(row["structure"]) + 0.1 * float(row["lossnet"]), rel=1e-5)
+
+
+@pytest.mark.parametrize(("epochs", "kept"), [(50, range(35, 51)), (1, [1]), (3, [3])])
+def test_kept_epochs_are_the_originals(epochs, kept):
+    assert [e + 1 for e in range(epochs) if train.keeps(Config(epoch=epochs), e)] == list(kept)
+
+
+def test_equal_seeds_give_equal_losses_and_others_do_not(polyp_folder):
+    runs = []
+    for seed in (1, 1, 2):
+        train.train(small(polyp_folder, epoch=2, seed=seed))
+        runs.append(losses(polyp_folder))
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+def test_a_small_batch_can_be_overfitted(polyp_folder):
+    train.train(small(polyp_folder, epoch=16, batch=6, rotate=0.0, flip=0.0))
+    values = losses(polyp_folder)
+    assert min(values[-3:]) < 0.6 * values[0]
+
+
+def test_bfloat16_trains_close_to_float32(polyp_folder):
+    curves = {}
+    for amp in ("off", "native-bf16"):
+        train.train(small(polyp_folder, epoch=2, amp=amp))
+        curves[amp] = losses(polyp_folder)
+    assert curves["off"] != curves["native-bf16"]
+    assert curves["off"] == pytest.approx(curves["native-bf16"], rel=0.1)
+
+
+def test_float16_needs_cuda():
+    with pytest.raises(ValueError, match="float16 trains on CUDA only"):
+        Precision("native-fp16", torch.device("cpu"))
+
+
+def test_several_classes_are_refused_until_their_masks_can_be_read(polyp_folder):
+    with pytest.raises(ValueError, match="classes is 3"):
+        train.train(small(polyp_folder, classes=3))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_files(polyp_folder):
+    with pytest.raises(FloatingPointError, match=r"loss is nan at step \d.* on 00"):
+        train.train(small(polyp_folder, epoch=30, lr=1e30))
+    assert not (polyp_folder / "saved" / "model-30").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"datapath": "absent"}, FileNotFoundError, "no folder absent"),
+        ({"device": "cuda:7"}, ValueError, "sees no CUDA device"),
+        ({"amp": "native-fp16"}, ValueError, "use native-bf16 or off"),
+        ({"backbone": "resnet"}, ValueError, "did you mean 'res2net50'"),
+        ({"backbone_weights": "absent.pth"}, FileNotFoundError, r"absent\.pth"),
+        ({"lossnet_weights": "absent.pth", "lossnet_factor": 0.1}, FileNotFoundError, r"absent\.pth"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(polyp_folder, fields, error, message):
+    if torch.cuda.is_available() and "cuda" in str(fields):
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(error, match=message):
+        train.train(small(polyp_folder, **fields))
+    assert not (polyp_folder / "saved").exists()
+
+
+def test_missing_imagenet_weights_say_file_address_and_fix(polyp_folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("MSNET_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"(?s)res2net50_v1b_26w_4s-3cf99910\.pth.*python -m weights res2net50"):
+        train.train(small(polyp_folder, backbone_weights="imagenet"))
+    assert not (polyp_folder / "saved").exists()
+
+
+def test_a_corrupt_training_image_is_found_before_the_first_step(polyp_folder):
+    path = polyp_folder / "TrainDataset" / "image" / "003.png"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"003\.png cannot be decoded"):
+        train.train(small(polyp_folder))
+    assert not (polyp_folder / "saved").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_training(polyp_folder):
+    (polyp_folder / "saved").write_text("a file in the way")
+    with pytest.raises(PermissionError, match="cannot write into .*saved"):
+        train.train(small(polyp_folder))
+
+
+class FullDisk:
+    """A file that takes some bytes and then no more, as a full disk does."""
+
+    def __init__(self, path, mode):
+        self.file, self.left = open(path, mode), 10_000  # noqa: SIM115 - closed in __exit__
+
+    def write(self, data):
+        if len(data) > self.left:
+            raise OSError(28, "No space left on device")
+        self.left -= len(data)
+        return self.file.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
+    checkpoint.save({"a": torch.ones(3)}, tmp_path / "model")
+    monkeypatch.setattr(checkpoint, "open", FullDisk, raising=False)
+    with pytest.raises(OSError, match=r"could not write .*model.*MiB are free.*intact"):
+        checkpoint.save({"a": torch.zeros(100_000)}, tmp_path / "model")
+    assert os.listdir(tmp_path) == ["model"]
+    assert torch.equal(torch.load(tmp_path / "model", weights_only=True)["a"], torch.ones(3))
+
+
+def test_commands_around_a_run_are_filled_in_and_stop_it_when_they_fail(tmp_path):
+    from engine.run import run_commands
+
+    script = tmp_path / "script.py"
+    script.write_text("import sys; open(sys.argv[1], 'w').write(sys.argv[2])")
+    run_commands((f"{script} {tmp_path}/out {{epoch}}",), Config(epoch=7))
+    assert (tmp_path / "out").read_text() == "7"
+    with pytest.raises(RuntimeError, match="absent.py` failed with exit status 2"):
+        run_commands((f"{tmp_path}/absent.py",), Config())
