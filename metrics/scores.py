@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metrics import official, pranet
-from metrics.summary import centroid, count_levels, count_levels_batch, from_levels, from_pixels, stretch
+from metrics.summary import centroid, count_levels, count_levels_batch, from_levels, from_pixels, snap, stretch
 from metrics.weighted_f import weighted_f, weighted_f_batch
 
 PROTOCOLS = {"official": official, "pranet": pranet}
@@ -154,7 +154,7 @@ class Scores:
                 counts = count_levels_batch(pred, inside, centre)
             summary = from_levels(counts, constant)
         else:
-            pred = pred.double()
+            pred = snap(pred)
             summary = from_pixels(pred, inside, centre, constant)
         found = rules.scores(summary)
         found[WEIGHTED_F[self.protocol]] = self._weighted_f(pred, inside)

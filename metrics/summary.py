@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 LEVELS = 256
+ROUNDING = 1e-9
 MOST_PIXELS = 2**24  # OpenCV counts in float32, exact up to here
 
 
@@ -78,14 +79,18 @@ def from_levels(counts: Tensor, constant: str) -> Summary:
     level = torch.arange(LEVELS, device=counts.device).expand_as(present)
     low = torch.where(present, level, LEVELS).amin(1, keepdim=True)
     high = torch.where(present, level, -1).amax(1, keepdim=True)
-    v, r = stretch(level, low, high, 255, constant)
-    v = torch.where(present, v, torch.zeros_like(v))  # levels that do not occur: anything in range
-    bins = toolbox_bins(level, low, high) if constant == "one" else torch.div(255 * v, r, rounding_mode="floor")
+    v, r = (x.long() for x in stretch(level, low, high, 255, constant))
+    v = torch.where(present, v, 0)  # levels that do not occur: anything in range
+    if constant == "one":
+        k, least, most = (x.double() / 255 for x in (level, low, high))  # the toolbox's own order of rounding
+        bins = toolbox_bins(*stretch(k, least, most, 1, constant))
+    else:
+        bins = torch.div(255 * v, r, rounding_mode="floor")
     binned = torch.zeros_like(per_class).scatter_add_(2, bins[:, None].expand_as(per_class), per_class)
-    p = (v / r).double()
-    cells = torch.stack([counts.sum(3), (counts * p[:, None, None]).sum(3), (counts * p[:, None, None] ** 2).sum(3)], 1)
-    size = per_class.sum((1, 2))[:, None].long()
-    total = (present * v * per_class.sum(1).long()).sum(1, keepdim=True)
+    p = (v.double() / r)[:, None, None]
+    cells = torch.stack([counts.sum(3), (counts * p).sum(3), (counts * p**2).sum(3)], 1)
+    pixels = per_class.sum(1).long()
+    total, size = (v * pixels).sum(1, keepdim=True), pixels.sum(1, keepdim=True)
 
     def count(kept: Tensor) -> Tensor:
         return (per_class * kept[:, None]).sum(2)
@@ -95,14 +100,17 @@ def from_levels(counts: Tensor, constant: str) -> Summary:
 
 
 def from_pixels(pred: Tensor, gt: Tensor, centre: Tensor, constant: str) -> Summary:
-    """Summary of float maps: pred (N, H, W) float64 in [0, 1], gt (N, H, W) bool, on any device, without waiting."""
+    """Summary of float maps: pred (N, H, W) float64 in [0, 1], gt (N, H, W) bool, on any device, without waiting.
+
+    Comparisons allow for rounding, so that the float copy of an 8-bit map (see `snap`) scores as that map.
+    """
     n, height, width = pred.shape
     low, high = pred.amin((1, 2), keepdim=True), pred.amax((1, 2), keepdim=True)
     v, r = stretch(pred, low, high, 1, constant)
     p = v / r
-    bins = torch.floor(255 * p).long().clamp(0, 255)
+    bins = toolbox_bins(v, r) if constant == "one" else torch.floor(255 * p + ROUNDING).long()
     image = torch.arange(n, device=pred.device)[:, None, None]
-    index = ((image * 2 + gt) * LEVELS + bins).flatten()
+    index = ((image * 2 + gt) * LEVELS + bins.clamp(0, 255)).flatten()
     binned = torch.zeros(n * 2 * LEVELS, dtype=torch.float64, device=pred.device)
     binned.scatter_add_(0, index, torch.ones((), dtype=torch.float64, device=pred.device).expand(index.numel()))
     binned = binned.view(n, 2, LEVELS)
@@ -112,30 +120,30 @@ def from_pixels(pred: Tensor, gt: Tensor, centre: Tensor, constant: str) -> Summ
     columns = torch.arange(width, device=pred.device) >= centre[:, 1:]
     rows, columns = (torch.stack([~half, half], 1).double() for half in (rows, columns))
     classes = torch.stack([~gt, gt], 1).double()  # (N, 2, H, W)
-    cells = torch.stack(
-        [
-            (rows[:, None] @ (classes * power[:, None]) @ columns[:, None].mT).flatten(2).mT
-            for power in (torch.ones_like(p), p, p * p)
-        ],
-        1,
-    )
+    powers = (classes, classes * p[:, None], classes * (p * p)[:, None])
+    cells = torch.stack([(rows[:, None] @ x @ columns[:, None].mT).flatten(2).mT for x in powers], 1)
 
     def count(kept: Tensor) -> Tensor:
         return (classes * kept[:, None]).sum((2, 3))
 
-    adaptive = p >= (2 * p.mean((1, 2), keepdim=True)).clamp(max=1)
-    return Summary(binned[:, 0], binned[:, 1], cells, count(p > 0.5), count(p >= 0.5), count(adaptive))
+    adaptive = p >= (2 * p.mean((1, 2), keepdim=True)).clamp(max=1) - ROUNDING
+    above, from_ = p > 0.5 + ROUNDING, p >= 0.5 - ROUNDING
+    return Summary(binned[:, 0], binned[:, 1], cells, count(above), count(from_), count(adaptive))
 
 
-def toolbox_bins(level: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """How many of the thresholds 1/255 .. 1 each level reaches in PraNet's toolbox, rounding for rounding.
+def snap(pred: Tensor) -> Tensor:
+    """float64, with values within 4e-7 of k / 255 put there: float32 copies of 8-bit maps become exact again."""
+    level = (255 * pred.double()).round()
+    return torch.where((255 * pred.double() - level).abs() < 1e-4, level / 255, pred.double())
+
+
+def toolbox_bins(v: Tensor, r: Tensor) -> Tensor:
+    """How many of the thresholds 1/255 .. 1 each v / r (float64) reaches in PraNet's toolbox, rounding for rounding.
 
     It compares doubles: a level that should equal a threshold misses it by an ulp now and then.
     """
-    k, low, high = (x.double() / 255 for x in (level, low, high))
-    p = torch.where(high == low, (k > 0).double(), (k - low) / (high - low))
-    threshold = 1 + torch.arange(254, -1, -1, device=level.device, dtype=torch.float64) * (-1 / 255)
-    return torch.bucketize(p.clamp(0, 1), threshold, right=True)
+    threshold = 1 + torch.arange(254, -1, -1, device=v.device, dtype=torch.float64) * (-1 / 255)
+    return torch.bucketize((v.double() / r.double()).contiguous(), threshold, right=True)
 
 
 def stretch(k: Tensor, low: Tensor, high: Tensor, full: int, constant: str) -> tuple[Tensor, Tensor]:
@@ -145,4 +153,4 @@ def stretch(k: Tensor, low: Tensor, high: Tensor, full: int, constant: str) -> t
     """
     flat = high == low
     value = k if constant == "full" else (k > 0) * full
-    return torch.where(flat, value.to(k.dtype), k - low), torch.where(flat, torch.full_like(high, full), high - low)
+    return torch.where(flat, value.to(k.dtype), k - low), torch.where(flat, full, high - low)
