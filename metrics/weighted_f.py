@@ -46,8 +46,7 @@ def weighted_f(pred: np.ndarray, gt: np.ndarray, ties: str = "official") -> floa
     distance = cv2.distanceTransform((~gt).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     ring = np.flatnonzero((distance[crop] > 0) & (distance[crop] < FARTHEST**0.5 + 0.1))
     # the background's p (2 - 0.5^(d / 5)) is summed over the whole map, where the foreground (d = 0) adds p
-    distance *= np.log(0.5) / 5
-    decay = cv2.exp(distance)
+    decay = cv2.exp(distance * np.float32(np.log(0.5) / 5))
     false_positive = 2 * cv2.sumElems(pred)[0] - np.vdot(decay, pred) - p[inside].sum()
 
     error = np.where(inside, 1 - p, 0)

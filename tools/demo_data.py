@@ -48,13 +48,13 @@ def lesion_on_mucosa(
     y, x = np.mgrid[:height, :width].astype(np.float32)
     texture = _noise(rng, height, width, 24) + 0.5 * _noise(rng, height, width, 8) + 0.2 * _noise(rng, height, width, 3)
     folds = np.sin((x * rng.normal() + y * rng.normal()) / 14 + 3 * _noise(rng, height, width, 30))
-    light = 1 + 0.10 * texture + 0.06 * folds
+    light = 1 + 0.06 * texture + 0.04 * folds
     mucosa = rng.uniform((165, 80, 60), (215, 125, 100)).astype(np.float32)
     image = mucosa * light[..., None]
     mask = np.zeros((height, width), bool)
     for _ in range(0 if empty else rng.integers(1, 3)):
         inside, dome = _blob(rng, y, x)
-        tint = rng.choice(((1.22, 0.80, 0.78), (1.12, 1.30, 1.25))) * rng.uniform(0.95, 1.05, 3)
+        tint = rng.choice(((1.22, 0.72, 0.70), (1.15, 1.55, 1.50))) * rng.uniform(0.95, 1.05, 3)
         surface = 0.80 + 0.35 * dome + 0.08 * _noise(rng, height, width, 4)
         edge = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.2)[..., None]
         image = image * (1 - edge) + edge * (mucosa * tint * surface[..., None])

@@ -1,0 +1,205 @@
+"""test_score.py: pairing, notes, tables, statistics, and that one method's bad file spares the others."""
+
+import csv
+import json
+import re
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import test_score
+from metrics import Scores
+from tests.conftest import GOLDEN
+from tools import statistics, tables
+
+
+@pytest.fixture
+def sets(tmp_path, write_png):
+    """tmp/gt/{one,two}/masks and tmp/{good,bad}/{one,two}: two data sets, two methods, the good one better."""
+    rng = np.random.default_rng(0)
+    for dataset in ("one", "two"):
+        for i in range(6):
+            mask = np.zeros((40, 50), np.uint8)
+            mask[8 + i : 28, 10:30] = 255
+            write_png(tmp_path / "gt" / dataset / "masks" / f"{i}.png", mask)
+            for method, shift in (("good", 1), ("bad", 6)):
+                grey = cv2.GaussianBlur(np.roll(mask, shift + i, 1), (0, 0), 2) // 2 + rng.integers(0, 40, mask.shape)
+                write_png(tmp_path / method / dataset / f"{i}.png", grey.astype(np.uint8))
+    return tmp_path
+
+
+def run(*arguments, capsys=None) -> str:
+    test_score.main([*map(str, arguments), "--processes", "1"])
+    return capsys.readouterr().out if capsys else ""
+
+
+def test_the_originals_line_carries_the_originals_numbers(capsys):
+    folder = GOLDEN / "scores" / "regular"
+    out = run("--gt", folder / "gt", "--pred", folder / "pred", capsys=capsys)
+    expected = json.loads((GOLDEN / "scores" / "regular_official.json").read_text())["dataset"]
+    keys = {"MAE": "mae", "maxF": "maxf", "avgF": "avgf", "wfm": "wfm", "Sm": "sm", "Em": "em"}
+    keys |= {"M_dice": "dice", "M_iou": "iou", "Ber": "ber"}
+    line = "dataset: gt " + " ".join(f"{name}: {expected[key]:.4f}" for name, key in keys.items())
+    assert f"{line}  Acc: {expected['acc']:.4f}\n" in out
+
+
+def test_the_edge_pairs_count_undefined_scores_and_say_what_was_resized(capsys):
+    folder = GOLDEN / "scores" / "edge"
+    out = run("--gt", folder / "gt", "--pred", folder / "pred", capsys=capsys)
+    assert "maps differ in size from the mask and were resized (bicubic), first size_mismatch.png" in out
+    assert re.search(r"Ber is undefined for \d of 18 images, left out of its mean", out)
+    assert "Ber: nan" not in out
+    out = run("--gt", folder / "gt", "--pred", folder / "pred", "--undefined", "propagate", capsys=capsys)
+    assert "Ber: nan" in out
+
+
+def test_several_methods_and_sets_make_tables_of_every_kind(sets, capsys):
+    arguments = ("--gt", sets / "gt", "--pred", f"Good_1={sets / 'good'}", "--pred", f"B={sets / 'bad'}")
+    out = run(*arguments, "--confidence", "--out", sets / "out", capsys=capsys)
+    assert "one, 6 images, protocol official" in out
+    assert "two, 6 images, protocol official" in out
+    assert "paired Wilcoxon" in out
+
+    with open(sets / "out" / "scores.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 6
+    summary = json.loads((sets / "out" / "summary.json").read_text())
+    assert [(s["dataset"], s["method"]) for s in summary] == [(d, m) for d in ("one", "two") for m in ("Good_1", "B")]
+    for entry in summary:
+        own = [float(r["MAE"]) for r in rows if (r["dataset"], r["method"]) == (entry["dataset"], entry["method"])]
+        assert np.mean(own) == pytest.approx(entry["scores"]["MAE"])
+    assert summary[0]["scores"]["MAE"] < summary[1]["scores"]["MAE"]
+
+    markdown, latex = ((sets / "out" / name).read_text() for name in ("tables.md", "tables.tex"))
+    best = f"{summary[0]['scores']['MAE']:.4f}"
+    assert f"| Good_1 | **{best}** |" in markdown
+    assert f"Good\\_1 & \\textbf{{{best}}} &" in latex
+    assert "MAE $\\downarrow$" in latex
+    assert "maxF $\\uparrow$" in latex
+    assert latex.count("\\toprule") == 2
+
+
+def test_processes_do_not_change_a_number(sets, capsys):
+    arguments = ["--gt", str(sets / "gt"), "--pred", str(sets / "good"), "--protocol", "pranet", "--out"]
+    for processes in ("1", "2"):
+        test_score.main([*arguments, str(sets / processes), "--processes", processes])
+    one, two = ((sets / processes / "scores.csv").read_text() for processes in ("1", "2"))
+    assert one == two
+
+
+def test_a_config_names_its_test_sets(sets, capsys):
+    arguments = ["--testpath", sets / "gt", "--testsets", "one,two", "--mapspath", sets / "good"]
+    out = run(*arguments, capsys=capsys)
+    assert out.count("dataset: ") == 2
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_does_not_pair_is_said_and_strict_makes_it_an_error(sets, capsys, strict):
+    (sets / "good" / "one" / "3.png").unlink()
+    shutil.copy(sets / "good" / "one" / "0.png", sets / "good" / "one" / "extra.png")
+    Image.open(sets / "good" / "one" / "1.png").convert("RGB").save(sets / "good" / "one" / "1.png")
+    arguments = ["--gt", sets / "gt" / "one", "--pred", sets / "good" / "one", *(["--strict"] if strict else [])]
+    if strict:
+        with pytest.raises(SystemExit) as stop:
+            run(*arguments)
+        assert stop.value.code == 1
+    else:
+        run(*arguments)
+    out = capsys.readouterr().out
+    word = "error" if strict else "note"
+    assert f"{word}: one / one: 1 of 6 masks have no map and are NOT scored, first 3" in out
+    assert f"{word}: one / one: 1 maps have no mask and are left out, first extra" in out
+    assert f"{word}: one / one: 1 maps are RGB, converted to 8-bit grey, first 1.png" in out
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda root: (root / "bad" / "one" / "2.png").write_bytes(b"\x89PNG"), r"2\.png .* cannot be decoded"),
+        (lambda root: shutil.rmtree(root / "bad" / "one"), "no folder .*one"),
+        (
+            lambda root: shutil.copy(root / "bad" / "one" / "2.png", root / "bad" / "one" / "2.bmp"),
+            "share the name '2'",
+        ),
+        (
+            lambda root: [p.rename(p.with_name("x" + p.name)) for p in (root / "bad" / "one").iterdir()],
+            "no map in .* is named",
+        ),
+    ],
+)
+def test_one_methods_bad_files_spare_the_others(sets, capsys, harm, message):
+    harm(sets)
+    arguments = ["--gt", sets / "gt", "--pred", sets / "good", "--pred", sets / "bad", "--out", sets / "out"]
+    with pytest.raises(SystemExit) as stop:
+        run(*arguments)
+    assert stop.value.code == 1
+    assert re.search(f"error: one / bad: .*{message}", capsys.readouterr().out)
+    summary = json.loads((sets / "out" / "summary.json").read_text())
+    assert [(s["dataset"], s["method"]) for s in summary] == [("one", "good"), ("two", "good"), ("two", "bad")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gt", "absent", "--pred", "x"], "no folder absent"),
+        (["--gt", "."], "needs at least one --pred"),
+        (["--gt", ".", "--pred", "a/x", "--pred", "b/x"], "two --pred share a name"),
+    ],
+)
+def test_a_wrong_call_is_one_clear_line(arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        test_score.main(arguments)
+
+
+def test_scoring_masks_against_themselves_is_refused(sets, capsys):
+    with pytest.raises(SystemExit):
+        run("--gt", sets / "gt" / "one", "--pred", sets / "gt" / "one" / "masks")
+    assert "maps and masks are the same folder" in capsys.readouterr().out
+
+
+def test_ties_share_a_mark_and_a_lonely_method_has_none():
+    assert tables._marks([0.5, 0.50001, 0.4], lower=False) == [1, 1, 2]
+    assert tables._marks([0.5, 0.4, float("nan")], lower=True) == [2, 1, 0]
+    assert tables._marks([0.5], lower=False) == [0]
+
+
+def noisy(rng, count: int, noise: float) -> Scores:
+    scores = Scores(keep_curves=True)
+    gt = np.zeros((count, 30, 30), bool)
+    gt[:, 5:20, 8:22] = True
+    pred = np.clip(gt * 200 + rng.normal(0, noise, gt.shape) + rng.normal(0, noise, (count, 1, 1)), 0, 255)
+    scores.update(pred.astype(np.uint8), gt)
+    return scores
+
+
+def test_intervals_hold_the_score_and_narrow_with_more_images(rng):
+    wide, narrow = noisy(rng, 10, 60), noisy(rng, 160, 60)
+    for scores in (wide, narrow):
+        for name, (low, high) in statistics.intervals(scores).items():
+            assert low <= scores.result()[name] <= high, name
+    a, b = statistics.intervals(wide)["MAE"], statistics.intervals(narrow)["MAE"]
+    assert (a[1] - a[0]) > 2 * (b[1] - b[0])
+
+
+def test_intervals_agree_with_scipys_bootstrap(rng):
+    from scipy import stats
+
+    scores = noisy(rng, 60, 60)
+    theirs = stats.bootstrap(
+        (scores.per_image["M_dice"],), np.mean, method="percentile", n_resamples=4000, rng=np.random.default_rng(1)
+    ).confidence_interval
+    low, high = statistics.intervals(scores, resamples=4000)["M_dice"]
+    width = high - low
+    assert low == pytest.approx(theirs.low, abs=0.1 * width)
+    assert high == pytest.approx(theirs.high, abs=0.1 * width)
+
+
+def test_paired_tests_find_a_difference_and_none_where_there_is_none(rng):
+    a, b = noisy(rng, 30, 20), noisy(rng, 30, 80)
+    names = [str(i) for i in range(30)]
+    found = statistics.paired_tests([("a", names, a), ("b", names[::-1], b), ("c", names, a)])
+    assert found["a", "b"]["MAE"] < 1e-3
+    assert np.isnan(found["a", "c"]["MAE"])
