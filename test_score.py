@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from configs import Config, parse
-from dataset import list_images, mask_folder, read_grey
+from dataset import MASK_FOLDERS, list_images, mask_folder, read_grey
 from metrics import PROTOCOLS, Scores
 from tools import tables
 
@@ -87,7 +87,7 @@ def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[Job]:
             raise FileNotFoundError(f"no folder {root}; --gt is a folder of masks, a test set or a folder of test sets")
         inside = {path.name: path for path in sorted(root.iterdir()) if path.is_dir()}
         own = mask_folder(root)
-        sets = inside if inside and own.parent != root and not _holds_files(root) else {root.name: root}
+        sets = inside if inside and own.parent != root and not _holds_files(root) else {_set_name(root): root}
     many = gt is None or next(iter(sets.values())) != Path(gt)
     return [
         Job(name, method, files=[(folder / name if many else folder, root)])
@@ -219,6 +219,12 @@ def _one_thread() -> None:
 def _name(text: str) -> tuple[str, Path]:
     name, _, folder = text.rpartition("=")
     return name or Path(folder).name, Path(folder)
+
+
+def _set_name(root: Path) -> str:
+    """A test set is named by its own folder, not by the masks/ in it."""
+    root = root.resolve()
+    return root.parent.name if root.name.lower() in MASK_FOLDERS else root.name
 
 
 def _holds_files(folder: Path) -> bool:

@@ -176,7 +176,7 @@ def noisy(rng, count: int, noise: float) -> Scores:
 
 
 def test_intervals_hold_the_score_and_narrow_with_more_images(rng):
-    wide, narrow = noisy(rng, 10, 60), noisy(rng, 160, 60)
+    wide, narrow = noisy(rng, 12, 60), noisy(rng, 400, 60)
     for scores in (wide, narrow):
         for name, (low, high) in statistics.intervals(scores).items():
             assert low <= scores.result()[name] <= high, name
