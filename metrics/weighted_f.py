@@ -40,14 +40,17 @@ def weighted_f(pred: np.ndarray, gt: np.ndarray, ties: str = "official") -> floa
     """Of one map on the CPU: pred (H, W) float32 or float64 in [0, 1], gt (H, W) bool. An empty gt scores 0."""
     if not gt.any():
         return 0.0
-    rows, columns = np.flatnonzero(gt.any(1)), np.flatnonzero(gt.any(0))
-    crop = tuple(slice(max(0, int(i[0]) - REACH), int(i[-1]) + REACH + 1) for i in (rows, columns))
+    # a map is mostly zeros far from everything, where nothing can score
+    live = _box(gt | (pred > 0))
+    pred, gt = pred[live], np.ascontiguousarray(gt[live])
+    crop = _box(gt)
     inside, p = gt[crop], pred[crop].astype(np.float64)
     distance = cv2.distanceTransform((~gt).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     ring = np.flatnonzero((distance[crop] > 0) & (distance[crop] < FARTHEST**0.5 + 0.1))
     # the background's p (2 - 0.5^(d / 5)) is summed over the whole map, where the foreground (d = 0) adds p
     decay = cv2.exp(distance * np.float32(np.log(0.5) / 5))
-    false_positive = 2 * cv2.sumElems(pred)[0] - np.vdot(decay, pred) - p[inside].sum()
+    near = np.einsum("ij,ij->", decay, pred, dtype=np.float64)
+    false_positive = 2 * pred.sum(dtype=np.float64) - near - p[inside].sum()
 
     error = np.where(inside, 1 - p, 0)
     frame = cv2.copyMakeBorder(error, *(REACH + 1,) * 4, cv2.BORDER_CONSTANT, value=-1)
@@ -65,6 +68,12 @@ def weighted_f(pred: np.ndarray, gt: np.ndarray, ties: str = "official") -> floa
     smooth = cv2.sepFilter2D(spread, cv2.CV_64F, GAUSSIAN, GAUSSIAN, borderType=cv2.BORDER_CONSTANT)
     missed = np.minimum(error, smooth)[inside].sum()
     return float(_combine(float(inside.sum()), missed, false_positive, EPSILON[ties]))
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns around what is True, and as far beyond as the Gaussian reaches."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return np.s_[max(0, y - REACH) : y + height + REACH, max(0, x - REACH) : x + width + REACH]
 
 
 def weighted_f_batch(pred: Tensor, gt: Tensor, ties: str = "official") -> Tensor:
