@@ -18,7 +18,6 @@ from torch.utils.data import Dataset, Sampler
 
 from configs import Config
 from pairs import (
-    MASK_FOLDERS,
     Check,
     Pair,
     check_pairs,
@@ -185,7 +184,6 @@ def write_map(path: Path, pred: np.ndarray, height: int, width: int) -> None:
 
 
 __all__ = [
-    "MASK_FOLDERS",
     "Batch",
     "Check",
     "Config",

@@ -82,6 +82,23 @@ def test_several_methods_and_sets_make_tables_of_every_kind(sets, capsys):
     assert latex.count("\\toprule") == 2
 
 
+def test_a_name_given_again_is_a_fold_and_tables_show_mean_and_std(sets, capsys):
+    arguments = (
+        "--gt",
+        sets / "gt" / "one",
+        "--pred",
+        f"A={sets / 'good' / 'one'}",
+        "--pred",
+        f"A={sets / 'bad' / 'one'}",
+    )
+    out = run(*arguments, "--out", sets / "out", capsys=capsys)
+    summary = json.loads((sets / "out" / "summary.json").read_text())
+    values = [entry["scores"]["MAE"] for entry in summary]
+    assert [entry["run"] for entry in summary] == [1, 2]
+    assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in out
+    assert f"{np.mean(values):.4f} $\\pm$ {np.std(values, ddof=1):.4f}" in (sets / "out" / "tables.tex").read_text()
+
+
 def test_processes_do_not_change_a_number(sets, capsys):
     arguments = ["--gt", str(sets / "gt"), "--pred", str(sets / "good"), "--protocol", "pranet", "--out"]
     for processes in ("1", "2"):
@@ -146,7 +163,7 @@ def test_one_methods_bad_files_spare_the_others(sets, capsys, harm, message):
     [
         (["--gt", "absent", "--pred", "x"], "no folder absent"),
         (["--gt", "."], "needs at least one --pred"),
-        (["--gt", ".", "--pred", "a/x", "--pred", "b/x"], "two --pred share a name"),
+        (["--gt", ".", "--pred", "a/x", "--pred", "b/x"], "two --pred share the name"),
     ],
 )
 def test_a_wrong_call_is_one_clear_line(arguments, message):

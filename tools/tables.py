@@ -16,10 +16,11 @@ FILES = ("scores.csv", "summary.json", "tables.md", "tables.tex")
 
 
 class Row(NamedTuple):
-    """The scores of one method on one data set."""
+    """The scores of one run of a method on one data set."""
 
     dataset: str
     method: str
+    run: int  # 1, or the number of a fold or seed
     names: list[str]  # of the images, in the order of scores.per_image
     scores: Scores
 
@@ -43,7 +44,10 @@ def latex(rows: Sequence[Row]) -> str:
     parts = []
     for title, header, body in _tables(rows, r"\textbf{{{}}}", r"\underline{{{}}}", escape=True):
         arrows = [header[0]] + [f"{name} $\\{'down' if '↓' in name else 'up'}arrow$" for name in header[1:]]
-        lines = [" & ".join(line).replace(" ↑", "").replace(" ↓", "") + r" \\" for line in [arrows, *body]]
+        lines = [
+            " & ".join(line).replace(" ↑", "").replace(" ↓", "").replace("±", r"$\pm$") + r" \\"
+            for line in [arrows, *body]
+        ]
         lines = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
         columns = "l" + "c" * (len(header) - 1)
         parts.append(f"% {title}\n\\begin{{tabular}}{{{columns}}}\n" + "\n".join(lines) + "\n\\end{tabular}\n")
@@ -56,11 +60,11 @@ def confidence(rows: Sequence[Row]) -> str:
     for dataset, group in _by_dataset(rows).items():
         header = ["method", *group[0].scores.names]
         body = [
-            [row.method] + [f"{low:.4f}..{high:.4f}" for low, high in statistics.intervals(row.scores).values()]
+            [_label(row)] + [f"{low:.4f}..{high:.4f}" for low, high in statistics.intervals(row.scores).values()]
             for row in group
         ]
         parts.append(_aligned(f"{dataset}: 95 % bootstrap intervals, images resampled", header, body))
-        tests = statistics.paired_tests([(row.method, row.names, row.scores) for row in group])
+        tests = statistics.paired_tests([(_label(row), row.names, row.scores) for row in group])
         if tests:
             body = [[f"{a} - {b}", *(_p(p) for p in found.values())] for (a, b), found in tests.items()]
             parts.append(_aligned(f"{dataset}: paired Wilcoxon p, per image (uncorrected)", header, body))
@@ -73,16 +77,17 @@ def write(rows: Sequence[Row], folder: Path) -> None:
     names = rows[0].scores.names
     with open(folder / "scores.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("protocol", "dataset", "method", "image", *names))
+        writer.writerow(("protocol", "dataset", "method", "run", "image", *names))
         for row in rows:
             table = np.stack([row.scores.per_image[name] for name in names], 1)
             for image, values in zip(row.names, table.tolist(), strict=True):
-                writer.writerow((row.scores.protocol, row.dataset, row.method, image, *values))
+                writer.writerow((row.scores.protocol, row.dataset, row.method, row.run, image, *values))
     summary = [
         {
             "protocol": row.scores.protocol,
             "dataset": row.dataset,
             "method": row.method,
+            "run": row.run,
             "images": len(row.scores),
             "scores": {name: None if math.isnan(value) else value for name, value in row.scores.result().items()},
             "undefined": {name: count for name, count in row.scores.undefined.items() if count},
@@ -99,15 +104,29 @@ def _tables(rows: Sequence[Row], best: str, second: str, escape: bool = False):
     """(title, header, body) per data set, with the best and the second score of each column marked."""
     for dataset, group in _by_dataset(rows).items():
         names = group[0].scores.names
-        results = [row.scores.result() for row in group]
+        methods: dict[str, list[dict[str, float]]] = {}
+        for row in group:
+            methods.setdefault(row.method, []).append(row.scores.result())
         arrows = [f"{_escaped(name, escape)} {'↓' if lower_is_better(name) else '↑'}" for name in names]
-        marks = {name: _marks([result[name] for result in results], lower_is_better(name)) for name in names}
-        body = []
-        for i, (row, result) in enumerate(zip(group, results, strict=True)):
-            cells = [{1: best, 2: second}.get(marks[n][i], "{}").format(f"{result[n]:.4f}") for n in names]
-            body.append([_escaped(row.method, escape), *cells])
-        count = len(group[0].scores)
-        yield f"{dataset}, {count} images, protocol {group[0].scores.protocol}", ["method", *arrows], body
+        body = [[_escaped(method, escape)] for method in methods]
+        for name in names:
+            runs = [[result[name] for result in results] for results in methods.values()]
+            marks = _marks([float(np.mean(values)) for values in runs], lower_is_better(name))
+            for line, values, mark in zip(body, runs, marks, strict=True):
+                line.append({1: best, 2: second}.get(mark, "{}").format(_cell(values)))
+        images = " + ".join(dict.fromkeys(str(len(row.scores)) for row in group))
+        yield f"{dataset}, {images} images, protocol {group[0].scores.protocol}", ["method", *arrows], body
+
+
+def _cell(values: Sequence[float]) -> str:
+    """A score, or the mean ± standard deviation (N - 1) of several runs."""
+    if len(values) == 1:
+        return f"{values[0]:.4f}"
+    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"
+
+
+def _label(row: Row) -> str:
+    return row.method if row.run == 1 else f"{row.method} run {row.run}"
 
 
 def _marks(values: Sequence[float], lower: bool) -> list[int]:

@@ -1,0 +1,208 @@
+"""How fast: two ways side by side in one run, interleaved, medians and ratios.
+
+python -m tools.benchmark score [--count 40] [--side 500] [--json FILE]
+
+score: `Scores` beside pysodmetrics on maps as networks write them; `test_score.py` beside decoding the files
+alone; cost and memory of many images.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from metrics import Scores
+from pairs import read_grey
+
+Maps = list[tuple[np.ndarray, np.ndarray]]
+REPEATS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("score",))
+    parser.add_argument("--count", type=int, default=40)
+    parser.add_argument("--side", type=int, default=500)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    found = {"machine": machine(), **score(given.count, given.side)}
+    for name, value in found.items():
+        print(f"{name}: {value}")
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def machine() -> str:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    return f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}"
+
+
+def score(count: int, side: int) -> dict:
+    """Images per second of the ten scores, and their ratios to pysodmetrics and to decoding alone."""
+    images = made_up_maps(count, side)
+    with _workers() as pool:
+        halves = [images[::2], images[1::2]]
+        list(pool.map(ours, halves))  # start the processes before the clock
+        times = interleaved(
+            {
+                "pysodmetrics": lambda: pysodmetrics(images),
+                "ours": lambda: ours(images),
+                "ours, two processes": lambda: list(pool.map(ours, halves)),
+            }
+        )
+    found: dict = {f"{name} [images/s]": round(count / seconds, 1) for name, seconds in times.items()}
+    found["ours / pysodmetrics"] = round(times["pysodmetrics"] / times["ours"], 1)
+    found["ours in two processes / pysodmetrics"] = round(times["pysodmetrics"] / times["ours, two processes"], 1)
+    found |= files(images) | growth(images)
+    if torch.cuda.is_available():
+        found |= on_gpu()
+    return found
+
+
+def files(images: Maps) -> dict:
+    """The whole of test_score.py on files, beside decoding them in one process; its start is measured apart."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for i, (pred, gt) in enumerate(images * 10):
+            for name, array in (("maps", pred), ("masks", gt)):
+                (root / name).mkdir(exist_ok=True)
+                cv2.imwrite(str(root / name / f"{i:04d}.png"), array)
+        few = root / "few"
+        for name in ("maps", "masks"):
+            (few / name).mkdir(parents=True)
+            (few / name / "0000.png").write_bytes((root / name / "0000.png").read_bytes())
+
+        def run(base: Path) -> None:
+            command = [sys.executable, "test_score.py", "--gt", base / "masks", "--pred", base / "maps"]
+            subprocess.run(list(map(str, command)), check=True, capture_output=True, cwd=Path(__file__).parent.parent)
+
+        def decode() -> None:
+            for path in root.glob("m*/*.png"):
+                read_grey(path)
+
+        times = interleaved({"decode": decode, "run": lambda: run(root), "start": lambda: run(few)}, repeats=3)
+    scoring = times["run"] - times["start"]
+    return {
+        "test_score.py on files [images/s]": round(10 * len(images) / scoring, 1),
+        "test_score.py / decoding alone": round(scoring / times["decode"], 2),
+        "test_score.py start [s]": round(times["start"], 2),
+    }
+
+
+def growth(images: Maps) -> dict:
+    """Milliseconds per image and peak memory after 100 and after 10,000 images of 100 pixels."""
+    small = [(pred[:100, :100].copy(), gt[150:250, 150:250].copy()) for pred, gt in images]
+    scores, done, found, start = Scores(), 0, {}, time.perf_counter()
+    for goal in (100, 1_000, 10_000):
+        first = done
+        while done < goal:
+            scores.update(*small[done % len(small)])
+            done += 1
+        scores.result()
+        seconds, start = time.perf_counter() - start, time.perf_counter()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        found[f"{goal} images"] = f"{1000 * seconds / (done - first):.2f} ms each, peak {peak:.0f} MiB"
+    return found
+
+
+def on_gpu() -> dict:
+    """Batches of 64 at 352 x 352 on CUDA, and the share of the weighted F."""
+    from metrics.weighted_f import weighted_f_batch
+
+    images = made_up_maps(64, 352)
+    pred, gt = (torch.from_numpy(np.stack(arrays)).cuda() for arrays in zip(*images, strict=True))
+
+    def timed(function: Callable[[], object]) -> float:
+        function()
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(REPEATS):
+            function()
+        torch.cuda.synchronize()
+        return (time.perf_counter() - start) / REPEATS
+
+    whole = timed(lambda: Scores().update(pred, gt))
+    weighted = timed(lambda: weighted_f_batch(pred.double() / 255, gt > 0))
+    return {"GPU, 64 x 352 x 352 [images/s]": round(64 / whole, 1), "of it weighted F": round(weighted / whole, 2)}
+
+
+def made_up_maps(count: int, side: int) -> Maps:
+    """Lesions and maps as a sigmoid writes them: soft edges, zero far away. uint8, (side, side) each."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:side, :side] / side
+    images = []
+    for _ in range(count):
+        cy, cx, ry, rx = *rng.uniform(0.3, 0.7, 2), *rng.uniform(0.08, 0.25, 2)
+        gt = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 <= 1
+        shift = np.roll(gt, rng.integers(-15, 16, 2), (0, 1)).astype(np.float32)
+        logits = 14 * (cv2.GaussianBlur(shift, (0, 0), 6) - 0.5)
+        logits += cv2.GaussianBlur(rng.normal(0, 12, gt.shape).astype(np.float32), (0, 0), 10)
+        images.append(((255 / (1 + np.exp(-logits))).astype(np.uint8), gt.astype(np.uint8) * 255))
+    return images
+
+
+def ours(images: Maps) -> dict:
+    scores = Scores()
+    for pred, gt in images:
+        scores.update(pred, gt)
+    return scores.result()
+
+
+def pysodmetrics(images: Maps) -> None:
+    """The same family: MAE, F curve and adaptive F, weighted F, S, E, Dice, IoU, balanced error, accuracy."""
+    import py_sod_metrics as sod
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        handlers = {
+            name: handler(with_dynamic=True, with_adaptive=True)
+            for name, handler in (
+                ("f", sod.FmeasureHandler),
+                ("dice", sod.DICEHandler),
+                ("iou", sod.IOUHandler),
+                ("ber", sod.BERHandler),
+                ("oa", sod.OverallAccuracyHandler),
+            )
+        }
+        metrics = [sod.MAE(), sod.FmeasureV2(handlers), sod.WeightedFmeasure(), sod.Smeasure(), sod.Emeasure()]
+    for pred, gt in images:
+        for metric in metrics:
+            metric.step(pred=pred, gt=gt)
+
+
+def interleaved(ways: dict[str, Callable[[], object]], repeats: int = REPEATS) -> dict[str, float]:
+    """Median seconds of each way; they take turns, so that a slow moment of the machine slows all of them."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _workers() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(2, get_context("spawn"), _one_thread)
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Figures of a score table: curves, coloured panels, scatter.
+
+python -m tools.figures --gt DIR --pred [NAME=]DIR [--pred ...] --out DIR [--images DIR] [--worst N] [--by SCORE]
+
+Writes, per data set and as PDF and PNG: PR, F and E curves of all methods; with two methods or more a scatter of
+the first two, image by image; with --images the N worst images of the first method (by SCORE) as panels
+image | gt | method ..., where green is hit, red is false alarm and blue is missed.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from metrics import PROTOCOLS, lower_is_better
+from pairs import image_folder, list_images, read_grey, read_image
+from tools import scoring
+from tools.scoring import Job
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+WIDTH = 3.4  # inches: a column of a two-column paper
+STYLES = ("-", "--", "-.", ":")
+HIT, FALSE_ALARM, MISSED = (0, 158, 115), (213, 94, 0), (0, 114, 178)  # told apart by colour-blind readers
+plt.rcParams.update({"font.size": 8, "legend.fontsize": 7, "lines.linewidth": 1.2, "pdf.fonttype": 42})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gt", required=True)
+    parser.add_argument("--pred", required=True, action="append")
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--images", type=Path, help="images/, a test set, or a folder of test sets, laid out like --gt")
+    parser.add_argument("--protocol", choices=tuple(PROTOCOLS), default="official")
+    parser.add_argument("--worst", type=int, default=4)
+    parser.add_argument("--by", help="score for scatter and worst; default M_dice (official), meanDic (pranet)")
+    parser.add_argument("--processes", type=int, default=1)
+    given = parser.parse_args()
+    by = given.by or {"official": "M_dice", "pranet": "meanDic"}[given.protocol]
+    if by not in PROTOCOLS[given.protocol].NAMES:
+        parser.error(f"--by {by}: protocol {given.protocol} has {', '.join(PROTOCOLS[given.protocol].NAMES)}")
+
+    try:
+        sets, several = scoring.sets_of(given.gt)
+        jobs = scoring.jobs_of(sets, scoring.methods_of(given.pred), several)
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+    scoring.score(jobs, given.protocol, "exclude", given.processes)
+    given.out.mkdir(parents=True, exist_ok=True)
+    for dataset in sets:
+        mine = [job for job in jobs if job.dataset == dataset and job.scores is not None]
+        if not mine:
+            continue
+        written = [curves(mine, given.out / dataset)]
+        if len(mine) > 1:
+            written.append(scatter(mine[0], mine[1], by, given.out / dataset))
+        if given.images:
+            folder = given.images / dataset if several else given.images
+            written.append(panels(mine, list_images(image_folder(folder)), by, given.worst, given.out / dataset))
+        print(f"{dataset}: {', '.join(path.stem for path in written)} in {given.out}")
+    for job in jobs:
+        for text in (*job.notes, *([job.error] if job.error else [])):
+            print(f"note: {job.title}: {text}")
+
+
+def curves(jobs: Sequence[Job], out: Path) -> Path:
+    """Precision against recall, then F and E against the threshold."""
+    figure, axes = plt.subplots(1, 3, figsize=(2.1 * WIDTH, 0.62 * WIDTH), layout="constrained")
+    for i, job in enumerate(jobs):
+        assert job.scores is not None
+        found, style = job.scores.curves, STYLES[i % len(STYLES)]
+        threshold = np.linspace(255, 0, len(found["F"]))
+        axes[0].plot(found["recall"], found["precision"], style, label=job.method)
+        axes[1].plot(threshold, found["F"], style)
+        axes[2].plot(threshold, found["E"], style)
+    for axis, x, y in zip(axes, ("recall", "threshold", "threshold"), ("precision", "F", "E"), strict=True):
+        axis.set(xlabel=x, ylabel=y, ylim=(0, 1.02))
+        axis.grid(alpha=0.3, linewidth=0.5)
+    axes[0].set_xlim(0, 1.02)
+    axes[0].legend(loc="lower left", frameon=False)
+    return _save(figure, out.with_name(out.name + "-curves"))
+
+
+def scatter(a: Job, b: Job, by: str, out: Path) -> Path:
+    """One dot per image that both scored: score of `a` across, of `b` up."""
+    shared = sorted(set(a.names) & set(b.names))
+    assert a.scores is not None
+    assert b.scores is not None
+    x, y = (
+        job.scores.per_image[by][[job.names.index(name) for name in shared]]  # type: ignore[union-attr]
+        for job in (a, b)
+    )
+    figure, axis = plt.subplots(figsize=(0.8 * WIDTH, 0.8 * WIDTH), layout="constrained")
+    axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
+    axis.scatter(x, y, s=9, alpha=0.7, linewidths=0)
+    better = int((y < x).sum() if lower_is_better(by) else (y > x).sum())
+    axis.set(xlabel=f"{by}, {a.method}", ylabel=f"{by}, {b.method}", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axis.set_title(f"{b.method} better on {better} of {len(shared)} images", fontsize=8)
+    return _save(figure, out.with_name(out.name + "-scatter"))
+
+
+def panels(jobs: Sequence[Job], images: dict[str, Path], by: str, count: int, out: Path) -> Path:
+    """The `count` worst images of the first job, a row each: image | gt | a column per method, with its score."""
+    first = jobs[0]
+    assert first.scores is not None
+    values = first.scores.per_image[by]
+    order = np.argsort(values if not lower_is_better(by) else -values)  # NaN sorts last
+    chosen = [first.names[i] for i in order if first.names[i] in images][:count]
+    if not chosen:
+        raise ValueError(f"no image is named like the maps of {first.method}; first map {first.names[0]}")
+    columns = 2 + len(jobs)
+    height = sum(0.75 * WIDTH / 2 for _ in chosen) + 0.2
+    figure, grid = plt.subplots(
+        len(chosen), columns, figsize=(WIDTH / 2 * columns, height), layout="constrained", squeeze=False
+    )
+    for row, name in zip(grid, chosen, strict=True):
+        gt, _ = read_grey(dict(zip(first.names, first.files, strict=True))[name][1])
+        row[0].imshow(read_image(images[name]))
+        row[0].set_ylabel(name[:24], fontsize=6)
+        row[1].imshow(gt, cmap="gray", vmin=0, vmax=max(1, gt.max()))
+        for axis, job in zip(row[2:], jobs, strict=True):
+            if name in job.names and job.scores is not None:
+                pred, _ = read_grey(job.files[job.names.index(name)][0])
+                axis.imshow(colour_errors(pred, gt))
+                axis.set_xlabel(f"{by} {job.scores.per_image[by][job.names.index(name)]:.3f}", fontsize=7, labelpad=1)
+    for axis, title in zip(grid[0], ("image", "gt", *(job.method for job in jobs)), strict=True):
+        axis.set_title(title, fontsize=8)
+    for axis in grid.flat:
+        axis.set(xticks=[], yticks=[])
+    return _save(figure, out.with_name(out.name + f"-worst-{first.method}"))
+
+
+def colour_errors(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 of pred, gt (H, W) uint8, both cut at half their range: hit, false alarm, missed on black."""
+    if pred.shape != gt.shape:
+        pred = np.asarray(Image.fromarray(pred).resize(gt.shape[::-1]))
+    hit, truth = pred > 127, gt > gt.max() // 2
+    picture = np.zeros((*gt.shape, 3), np.uint8)
+    picture[hit & truth], picture[hit & ~truth], picture[~hit & truth] = HIT, FALSE_ALARM, MISSED
+    return picture
+
+
+def _save(figure, path: Path) -> Path:
+    for suffix in (".pdf", ".png"):
+        figure.savefig(path.with_name(path.name + suffix), dpi=300)
+    plt.close(figure)
+    return path
+
+
+if __name__ == "__main__":
+    main()

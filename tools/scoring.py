@@ -1,0 +1,163 @@
+"""Scoring folders of maps: what is paired with what, in parallel, and what was noticed on the way."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from metrics import Scores
+from pairs import MASK_FOLDERS, list_images, mask_folder, read_grey
+
+CHUNK = 16  # images a process takes at a time
+
+
+@dataclass
+class Job:
+    """One run of one method on one data set: its files, what was noticed, and in the end its scores or an error."""
+
+    dataset: str
+    method: str
+    run: int  # 1, or the number of the fold or seed
+    gt: Path
+    maps: Path
+    names: list[str] = field(default_factory=list)  # of the images scored
+    files: list[tuple[Path, Path]] = field(default_factory=list)  # map, gt
+    notes: list[str] = field(default_factory=list)
+    scores: Scores | None = None
+    error: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.dataset} / {self.method}" + (f" run {self.run}" if self.run > 1 else "")
+
+
+def methods_of(preds: Sequence[str]) -> dict[str, list[Path]]:
+    """`[NAME=]DIR` texts -> name -> folders; a name given again is another fold or seed of that method.
+
+    ValueError if two folders share a name that was not given on purpose.
+    """
+    found: dict[str, list[Path]] = {}
+    for text in preds:
+        name, _, folder = text.rpartition("=")
+        if not name and Path(folder).name in found:
+            raise ValueError(f"two --pred share the name {Path(folder).name!r}; write --pred NAME=DIR")
+        found.setdefault(name or Path(folder).name, []).append(Path(folder))
+    return found
+
+
+def sets_of(gt: str | Path) -> tuple[dict[str, Path], bool]:
+    """(name -> folder, whether they are several): one set of masks, or a folder of sets. FileNotFoundError if none."""
+    root = Path(gt)
+    if not root.is_dir():
+        raise FileNotFoundError(f"no folder {root}; --gt is a folder of masks, a test set or a folder of test sets")
+    inside = {path.name: path for path in sorted(root.iterdir()) if path.is_dir()}
+    if inside and mask_folder(root).parent != root and not any(path.is_file() for path in root.iterdir()):
+        return inside, True
+    own = root.resolve()
+    return {own.parent.name if own.name.lower() in MASK_FOLDERS else own.name: root}, False
+
+
+def jobs_of(sets: dict[str, Path], methods: dict[str, list[Path]], several: bool) -> list[Job]:
+    """A job per set, method and run, paired. With several sets the maps of each are in a folder of its name."""
+    jobs = [
+        Job(name, method, run, root, folder / name if several else folder)
+        for name, root in sets.items()
+        for method, folders in methods.items()
+        for run, folder in enumerate(folders, start=1)
+    ]
+    for job in jobs:
+        pair(job)
+    return jobs
+
+
+def pair(job: Job) -> None:
+    """Pair maps and masks by name; what is missing or too much is a note, what makes scoring impossible an error."""
+    try:
+        gt_folder = mask_folder(job.gt)
+        if job.maps.resolve() == gt_folder.resolve():
+            raise ValueError(f"maps and masks are the same folder, {job.maps}")
+        masks, maps = list_images(gt_folder), list_images(job.maps)
+    except (ValueError, FileNotFoundError) as error:
+        job.error = str(error)
+        return
+    missing, extra = sorted(masks.keys() - maps.keys()), sorted(maps.keys() - masks.keys())
+    if missing:
+        job.notes.append(f"{len(missing)} of {len(masks)} masks have no map and are NOT scored, first {missing[0]}")
+    if extra:
+        job.notes.append(f"{len(extra)} maps have no mask and are left out, first {extra[0]}")
+    job.names = [name for name in masks if name in maps]
+    job.files = [(maps[name], masks[name]) for name in job.names]
+    if not job.files:
+        job.error = f"no map in {job.maps} is named like a mask in {gt_folder}; first mask {next(iter(masks))}"
+
+
+def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, keep_curves: bool = False) -> None:
+    """Decode and score in parallel processes; one unreadable file ends its own job and no other."""
+    chunks = [(job, job.files[i : i + CHUNK]) for job in jobs for i in range(0, len(job.files), CHUNK) if not job.error]
+    converted: dict[str, dict[str, list[str]]] = {job.title: {} for job in jobs}
+    total = sum(len(files) for _, files in chunks)
+    with _pool(processes) as submit, tqdm(total=total, desc="score", unit="image", disable=None) as bar:
+        futures = [submit(score_files, files, protocol, undefined, keep_curves) for _, files in chunks]
+        for (job, files), future in zip(chunks, futures, strict=True):
+            try:
+                part, notes = future.result()
+            except (ValueError, OSError) as error:
+                job.error, job.scores = job.error or str(error), None
+                part, notes = None, {}
+            bar.update(len(files))
+            if part is not None and not job.error:
+                job.scores = part if job.scores is None else job.scores.merge(part)
+                for note, names in notes.items():
+                    converted[job.title].setdefault(note, []).extend(names)
+    for job in jobs:
+        job.notes += [f"{len(names)} {note}, first {names[0]}" for note, names in converted[job.title].items()]
+
+
+def score_files(
+    files: Sequence[tuple[Path, Path]], protocol: str, undefined: str, keep_curves: bool
+) -> tuple[Scores, dict[str, list[str]]]:
+    """Scores of some (map, mask) files, and what had to be done to read them: note -> file names."""
+    scores = Scores(protocol, undefined, keep_curves)
+    notes: dict[str, list[str]] = {}
+    for map_path, mask_path in files:
+        (pred, pred_note), (gt, gt_note) = read_grey(map_path), read_grey(mask_path)
+        for what, note, path in (("maps", pred_note, map_path), ("masks", gt_note, mask_path)):
+            if note:
+                notes.setdefault(f"{what} are {note}, converted to 8-bit grey", []).append(path.name)
+        if pred.shape != gt.shape:
+            notes.setdefault("maps differ in size from the mask and were resized (bicubic)", []).append(map_path.name)
+            pred = np.asarray(Image.fromarray(pred).resize(gt.shape[::-1]))
+        scores.update(pred, gt)
+    return scores, notes
+
+
+@contextmanager
+def _pool(processes: int) -> Iterator:
+    """`submit` of a process pool, or of this very process if one is enough."""
+    if processes > 1:
+        with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
+            yield pool.submit
+    else:
+        yield _here
+
+
+def _here(function, *arguments) -> Future:
+    future: Future = Future()
+    try:
+        future.set_result(function(*arguments))
+    except (ValueError, OSError) as error:
+        future.set_exception(error)
+    return future
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
