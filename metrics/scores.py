@@ -1,16 +1,14 @@
 """`Scores`: maps and gts in, the scores of a protocol out."""
 
-import itertools
 import math
-import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from metrics import official, pranet
-from metrics.maps import Maps, batches, foreground, raise_faults, two_valued
+from metrics import inputs, official, pranet
+from metrics.inputs import Maps, batches, complain, faults, foreground, warn_if_swapped
 from metrics.summary import (
     Summary,
     centroid,
@@ -18,22 +16,16 @@ from metrics.summary import (
     count_levels_batch,
     from_levels,
     from_pixels,
-    snap,
+    sides,
     stretch,
+    to_levels,
 )
 from metrics.weighted_f import weighted_f, weighted_f_batch
 
 PROTOCOLS = {"official": official, "pranet": pranet}
 WEIGHTED_F = {"official": "wfm", "pranet": "wFm"}
 CONSTANT = {"official": "full", "pranet": "one"}  # what a constant map becomes, see summary.stretch
-TOGETHER = 64  # images whose arithmetic is done at once
-
-
-class Measured(NamedTuple):
-    """What was read from the pixels of N maps: level counts (N, 4, 2, 256) or a Summary, and the one other score."""
-
-    found: Tensor | Summary
-    weighted_f: Tensor  # (N,)
+TOGETHER = 64  # images on the CPU whose counts become scores at once: torch's small operations cost most of one alone
 
 
 class Scores:
@@ -41,7 +33,7 @@ class Scores:
 
     protocol: "official", the original's ten, or "pranet", the thirteen of PraNet's toolbox. undefined: "exclude" leaves
     an image's undefined score (NaN) out of the mean and counts it in `.undefined`; "propagate" lets one NaN make the
-    mean NaN, as the original does. keep_curves keeps every image's curves, 4 KB each and curve, for resampling.
+    mean NaN, as the original does. keep_curves keeps every image's curves, 2 KB each and curve, for resampling.
     """
 
     def __init__(self, protocol: str = "official", undefined: str = "exclude", keep_curves: bool = False):
@@ -54,12 +46,12 @@ class Scores:
         self._rows: list[Tensor] = []  # (N, scores) each
         self._curve_sums: dict[str, Tensor] = {}
         self._curves: list[dict[str, Tensor]] = []
-        self._pending: list[Measured] = []
-        self._faults: list[Tensor] = []  # from devices that are not waited for: NaN, out of range
+        self._waiting: list[tuple[Tensor, Tensor]] = []  # (N, 4, 2, 256) counts and (N,) weighted F each
+        self._faults: Tensor | None = None  # from devices that are not waited for
         self._warned = False
 
     def __len__(self) -> int:
-        return sum(map(len, self._rows)) + sum(len(item.weighted_f) for item in self._pending)
+        return sum(len(rows) for rows in self._rows) + sum(len(counts) for counts, _ in self._waiting)
 
     def update(self, pred: Maps, gt: Maps) -> None:
         """Add maps with their gt: (H, W), (N, H, W), or two lists of differently sized (H, W).
@@ -67,16 +59,22 @@ class Scores:
         uint8 0..255 or float 0..1 (gt bool too), numpy or tensor. Tensors on CUDA are scored there and nothing waits
         for them: what is wrong with their values is raised by `result`. Raises ValueError, and then nothing was added.
         """
-        measured = [self._measure(p, g) for p, g in batches(pred, gt)]
-        self._pending += measured
-        if sum(len(item.weighted_f) for item in self._pending) >= TOGETHER:
-            self._settle()
+        for found, weighted, flags in [self._measure(p, g) for p, g in batches(pred, gt)]:
+            if isinstance(found, Summary):
+                self._settle()
+                self._add(found, weighted)
+            else:
+                self._waiting.append((found, weighted))
+                if not inputs.on_cpu(weighted) or sum(len(w) for _, w in self._waiting) >= TOGETHER:
+                    self._settle()
+            if flags is not None:
+                self._faults = flags if self._faults is None else self._faults.to(flags.device) | flags
 
     def result(self) -> dict[str, float]:
         """The scores in print order, as fractions. ValueError if there is no image, or an image was not in range."""
         rows = self._table()
-        found = {}
         curves = self._mean_curves()
+        found = {}
         for i, name in enumerate(self.names):
             curve = PROTOCOLS[self.protocol].MAX_OF_CURVE.get(name)
             if curve is not None:
@@ -124,9 +122,14 @@ class Scores:
         self._settle()
         other._settle()
         self._rows += other._rows
-        self._faults += other._faults
         self._curves += other._curves
-        self._add_curves(other._curve_sums)
+        if other._faults is not None:
+            self._faults = (
+                other._faults if self._faults is None else self._faults | other._faults.to(self._faults.device)
+            )
+        for name, total in other._curve_sums.items():
+            known = self._curve_sums.get(name)
+            self._curve_sums[name] = total if known is None else known + total.to(known.device)
         return self
 
     def state_dict(self) -> dict[str, Any]:
@@ -142,76 +145,64 @@ class Scores:
         """Continue from `state_dict()`; ValueError if it has another protocol."""
         if state["protocol"] != self.protocol:
             raise ValueError(f"state of protocol {state['protocol']!r}; expected {self.protocol!r}")
+        if len(state["rows"]) and self.keep_curves != bool(state["curves"]):
+            raise ValueError(f"state with keep_curves={not self.keep_curves}; make Scores with the same setting")
         self._rows = [state["rows"]] if len(state["rows"]) else []
         self._curve_sums, self._curves = dict(state["curve_sums"]), list(state["curves"])
-        self._pending, self._faults = [], []
+        self._waiting, self._faults = [], None
 
-    def _measure(self, pred: Tensor, gt: Tensor) -> "Measured":
-        """The part of scoring that reads pixels."""
-        on_cpu = pred.device.type == "cpu"
-        if pred.dtype != torch.uint8:
-            fault = torch.stack([pred.isnan().any(), ((pred < 0) | (pred > 1)).any()])
-            if on_cpu:
-                raise_faults([fault], pred)
-            self._faults.append(fault)
-        if on_cpu and not self._warned and gt.dtype != torch.bool and two_valued(pred) and not two_valued(gt):
-            self._warned = True
-            warnings.warn(
-                "the map has two values and the gt has more: are pred and gt swapped? Expected update(pred, gt)",
-                stacklevel=4,
-            )
+    def _measure(self, pred: Tensor, gt: Tensor) -> tuple[Tensor | Summary, Tensor, Tensor | None]:
+        """Counts by level (8-bit maps) or their summary (floats), the weighted F, faults not yet looked at."""
+        flags = faults(pred, gt, self.protocol)
+        on_cpu = inputs.on_cpu(pred)
+        if on_cpu:
+            complain(flags, pred)
+            self._warned = self._warned or warn_if_swapped(pred, gt)
         inside = foreground(gt, self.protocol)
-        centre = centroid(inside, half_up=self.protocol == "pranet")
-        constant = CONSTANT[self.protocol]
-        if pred.dtype != torch.uint8:
-            pred = snap(pred)
-            found: Tensor | Summary = from_pixels(pred, inside, centre, constant)
-        elif on_cpu:
-            arrays = zip(pred.numpy(), inside.view(torch.uint8).numpy(), centre.numpy(), strict=True)
-            found = torch.from_numpy(np.stack([count_levels(*image) for image in arrays]))
-        else:
-            found = count_levels_batch(pred, inside, centre)
-        low, high = pred.amin((1, 2), keepdim=True), pred.amax((1, 2), keepdim=True)
-        full = 255 if pred.dtype == torch.uint8 else 1
-        # on the CPU float32 holds the 256 levels well enough: the error is 1e-8 of the score
-        kind = torch.float32 if on_cpu and full == 255 else torch.float64
-        v, r = stretch(pred.to(kind), low.to(kind), high.to(kind), full, constant)
+        centre = centroid(*sides(inside), half_up=self.protocol == "pranet")
+        pred = to_levels(pred) if pred.is_floating_point() else pred
+        weighted = self._weighted_f(pred, inside)
+        if pred.is_floating_point():
+            return from_pixels(pred, inside, centre, CONSTANT[self.protocol]), weighted, None if on_cpu else flags
         if not on_cpu:
-            return Measured(found, weighted_f_batch(v / r, inside, self.protocol))
-        images = zip(v.div_(r).numpy(), inside.numpy(), strict=True)
-        return Measured(found, torch.tensor([weighted_f(p, g, self.protocol) for p, g in images], dtype=torch.float64))
+            return count_levels_batch(pred, inside, centre), weighted, flags
+        images = zip(pred.numpy(), inside.view(torch.uint8).numpy(), centre.tolist(), strict=True)
+        return torch.from_numpy(np.stack([count_levels(*image) for image in images])), weighted, None
+
+    def _weighted_f(self, pred: Tensor, inside: Tensor) -> Tensor:
+        low, high = pred.amin((1, 2), keepdim=True).double(), pred.amax((1, 2), keepdim=True).double()
+        offset, span = stretch(low, high, CONSTANT[self.protocol])
+        if not inputs.on_cpu(pred):
+            return weighted_f_batch((pred.double() - offset) / span, inside, self.protocol)
+        maps = zip(pred.numpy(), inside.numpy(), offset.flatten().tolist(), span.flatten().tolist(), strict=True)
+        return torch.tensor([weighted_f(*image, ties=self.protocol) for image in maps], dtype=torch.float64)
 
     def _settle(self) -> None:
-        """Turn what is pending into scores, images of one kind and device together: the arithmetic is small."""
-        rules = PROTOCOLS[self.protocol]
-        pending, self._pending = self._pending, []
-        for (kind, _), group in itertools.groupby(pending, lambda item: (type(item.found), item.weighted_f.device)):
-            items = list(group)
-            if kind is Summary:
-                summary = Summary(*map(torch.cat, zip(*(item.found for item in items), strict=True)))
-            else:
-                counts = [item.found for item in items if isinstance(item.found, Tensor)]
-                summary = from_levels(torch.cat(counts), CONSTANT[self.protocol])
-            found = rules.scores(summary)
-            found[WEIGHTED_F[self.protocol]] = torch.cat([item.weighted_f for item in items])
-            self._rows.append(torch.stack([found[name] for name in self.names], 1))
-            curves = rules.curves(summary)
-            curves["F"] = official.f_measure(curves["precision"], curves["recall"])
-            if self.keep_curves:
-                self._curves.append(curves)
-            self._add_curves({name: curve.sum(0) for name, curve in curves.items()})
+        """Turn the waiting counts into scores."""
+        if self._waiting:
+            counts, weighted = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+            self._waiting = []
+            self._add(from_levels(counts, CONSTANT[self.protocol]), weighted)
 
-    def _add_curves(self, sums: dict[str, Tensor]) -> None:
-        for name, total in sums.items():
+    def _add(self, summary: Summary, weighted: Tensor) -> None:
+        rules = PROTOCOLS[self.protocol]
+        found = rules.scores(summary) | {WEIGHTED_F[self.protocol]: weighted}
+        self._rows.append(torch.stack([found[name] for name in self.names], 1))
+        curves = rules.curves(summary)
+        curves["F"] = official.f_measure(curves["precision"], curves["recall"])
+        if self.keep_curves:
+            self._curves.append(curves)
+        for name, curve in curves.items():
+            total = curve.sum(0)
             known = self._curve_sums.get(name)
-            self._curve_sums[name] = total if known is None else known + total.to(known.device)
+            self._curve_sums[name] = total if known is None else known.to(total.device) + total
 
     def _table(self) -> Tensor:
-        """(images, scores) float64 on the CPU."""
-        self._settle()
-        if not self._rows:
+        if not len(self):
             raise ValueError("no image was scored yet; call update(pred, gt) first")
-        raise_faults(self._faults)
+        self._settle()
+        if self._faults is not None:
+            complain(self._faults)
         return torch.cat([rows.cpu() for rows in self._rows])
 
     def _mean_curves(self) -> dict[str, Tensor]:

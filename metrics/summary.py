@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metrics import inputs
+
 LEVELS = 256
-ROUNDING = 1e-9
 MOST_PIXELS = 2**24  # OpenCV counts in float32, exact up to here
 
 
@@ -28,22 +29,30 @@ class Summary(NamedTuple):
     adaptive: Tensor  # (N, 2) pixels with p >= min(1, 2 mean p)
 
 
-def centroid(gt: Tensor, half_up: bool) -> Tensor:
-    """(N, 2) int64: rows and columns in the first quadrant, one more than the rounded centroid of gt (N, H, W) bool.
+def sides(gt: Tensor) -> tuple[Tensor, Tensor]:
+    """Foreground pixels by row (N, H) and by column (N, W), float64, of gt (N, H, W) bool."""
+    if not inputs.on_cpu(gt):
+        return gt.sum(2).double(), gt.sum(1).double()
+    masks = gt.view(torch.uint8).numpy()
+    along = [[cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() for mask in masks] for axis in (1, 0)]
+    return torch.from_numpy(np.stack(along[0])).double(), torch.from_numpy(np.stack(along[1])).double()
+
+
+def centroid(by_row: Tensor, by_column: Tensor, half_up: bool) -> Tensor:
+    """(N, 2) int64: rows and columns in the first quadrant, one more than the rounded centroid; see `sides`.
 
     Halves are rounded to even as Python does (official), or up as MATLAB does for positive numbers (pranet).
     An empty gt gives (1, 1): S has its own rule for it.
     """
-    count = gt.sum((1, 2)).clamp(min=1)
     centre = []
-    for axis, length in ((2, gt.shape[1]), (1, gt.shape[2])):
-        position = torch.arange(length, device=gt.device, dtype=torch.float64)
-        mean = (gt.sum(axis).double() * position).sum(1) / count
+    for counts in (by_row, by_column):
+        position = torch.arange(counts.shape[1], device=counts.device, dtype=torch.float64)
+        mean = (counts * position).sum(1) / counts.sum(1).clamp(min=1)
         centre.append(torch.floor(mean + 0.5) if half_up else torch.round(mean))
     return torch.stack(centre, 1).long() + 1
 
 
-def count_levels(pred: np.ndarray, gt: np.ndarray, centre: np.ndarray) -> np.ndarray:
+def count_levels(pred: np.ndarray, gt: np.ndarray, centre: list[int]) -> np.ndarray:
     """(4, 2, 256) pixels by quadrant, gt and level of one map: pred (H, W) uint8, gt (H, W) uint8 0 or 1."""
     y, x = centre
     counts = np.zeros((4, 2, LEVELS))
@@ -51,11 +60,10 @@ def count_levels(pred: np.ndarray, gt: np.ndarray, centre: np.ndarray) -> np.nda
         p, g = pred[quadrant], gt[quadrant]
         rows = max(1, MOST_PIXELS // max(1, p.shape[1]))
         for start in range(0, p.shape[0] if p.shape[1] else 0, rows):
-            part = np.ascontiguousarray(p[start : start + rows])
-            mask = np.ascontiguousarray(g[start : start + rows])
-            inside = cv2.calcHist([part], [0], mask, [LEVELS], [0, LEVELS])[:, 0]
+            part, mask = p[start : start + rows], g[start : start + rows]
+            inside = cv2.calcHist([part], [0], mask, [LEVELS], [0, LEVELS]).ravel()
             counts[i, 1] += inside
-            counts[i, 0] += cv2.calcHist([part], [0], None, [LEVELS], [0, LEVELS])[:, 0] - inside
+            counts[i, 0] += cv2.calcHist([part], [0], None, [LEVELS], [0, LEVELS]).ravel() - inside
     return counts
 
 
@@ -79,18 +87,14 @@ def from_levels(counts: Tensor, constant: str) -> Summary:
     level = torch.arange(LEVELS, device=counts.device).expand_as(present)
     low = torch.where(present, level, LEVELS).amin(1, keepdim=True)
     high = torch.where(present, level, -1).amax(1, keepdim=True)
-    v, r = (x.long() for x in stretch(level, low, high, 255, constant))
-    v = torch.where(present, v, 0)  # levels that do not occur: anything in range
-    if constant == "one":
-        k, least, most = (x.double() / 255 for x in (level, low, high))  # the toolbox's own order of rounding
-        bins = toolbox_bins(*stretch(k, least, most, 1, constant))
-    else:
-        bins = torch.div(255 * v, r, rounding_mode="floor")
+    offset, r = stretch(low, high, constant)
+    v = torch.where(present, level - offset, 0)  # levels that do not occur: anything in range
+    bins = toolbox_bins(level, low, high) if constant == "one" else torch.div(255 * v, r, rounding_mode="floor")
     binned = torch.zeros_like(per_class).scatter_add_(2, bins[:, None].expand_as(per_class), per_class)
-    p = (v.double() / r)[:, None, None]
-    cells = torch.stack([counts.sum(3), (counts * p).sum(3), (counts * p**2).sum(3)], 1)
-    pixels = per_class.sum(1).long()
-    total, size = (v * pixels).sum(1, keepdim=True), pixels.sum(1, keepdim=True)
+    p = v.double() / r
+    cells = torch.stack([counts.sum(3), (counts * p[:, None, None]).sum(3), (counts * p[:, None, None] ** 2).sum(3)], 1)
+    size = per_class.sum((1, 2))[:, None].long()
+    total = (present * v * per_class.sum(1).long()).sum(1, keepdim=True)
 
     def count(kept: Tensor) -> Tensor:
         return (per_class * kept[:, None]).sum(2)
@@ -99,58 +103,69 @@ def from_levels(counts: Tensor, constant: str) -> Summary:
     return Summary(binned[:, 0], binned[:, 1], cells, count(2 * v > r), count(2 * v >= r), count(adaptive))
 
 
-def from_pixels(pred: Tensor, gt: Tensor, centre: Tensor, constant: str) -> Summary:
-    """Summary of float maps: pred (N, H, W) float64 in [0, 1], gt (N, H, W) bool, on any device, without waiting.
+def to_levels(pred: Tensor) -> Tensor:
+    """Grey levels 0..255, float64, of a float map in [0, 1]; those of an 8-bit map that was divided by 255 are whole.
 
-    Comparisons allow for rounding, so that the float copy of an 8-bit map (see `snap`) scores as that map.
+    float32 holds k / 255 to 1e-5 levels; without rounding, such a k would fall on either side of its own threshold.
     """
-    n, height, width = pred.shape
-    low, high = pred.amin((1, 2), keepdim=True), pred.amax((1, 2), keepdim=True)
-    v, r = stretch(pred, low, high, 1, constant)
+    level = pred.double() * 255
+    whole = level.round()
+    return torch.where((level - whole).abs() < 1e-5, whole, level)
+
+
+def from_pixels(level: Tensor, gt: Tensor, centre: Tensor, constant: str) -> Summary:
+    """Summary of float maps: level (N, H, W) from `to_levels`, gt (N, H, W) bool, on any device, without waiting."""
+    n, height, width = level.shape
+    low, high = level.amin((1, 2), keepdim=True), level.amax((1, 2), keepdim=True)
+    offset, r = stretch(low, high, constant)
+    v = level - offset
     p = v / r
-    bins = toolbox_bins(v, r) if constant == "one" else torch.floor(255 * p + ROUNDING).long()
-    image = torch.arange(n, device=pred.device)[:, None, None]
-    index = ((image * 2 + gt) * LEVELS + bins.clamp(0, 255)).flatten()
-    binned = torch.zeros(n * 2 * LEVELS, dtype=torch.float64, device=pred.device)
-    binned.scatter_add_(0, index, torch.ones((), dtype=torch.float64, device=pred.device).expand(index.numel()))
+    if constant == "one":
+        bins = toolbox_bins(level, low, high)
+    else:
+        bins = torch.floor(255 * v / r).nan_to_num().long().clamp(0, 255)
+    image = torch.arange(n, device=level.device)[:, None, None]
+    index = ((image * 2 + gt) * LEVELS + bins).flatten()
+    binned = torch.zeros(n * 2 * LEVELS, dtype=torch.float64, device=level.device)
+    binned.scatter_add_(0, index, torch.ones((), dtype=torch.float64, device=level.device).expand(index.numel()))
     binned = binned.view(n, 2, LEVELS)
 
     # sums over quadrants are two matrix products: (N, 2, H) row halves x map x (N, W, 2) column halves
-    rows = torch.arange(height, device=pred.device) >= centre[:, :1]
-    columns = torch.arange(width, device=pred.device) >= centre[:, 1:]
+    rows = torch.arange(height, device=level.device) >= centre[:, :1]
+    columns = torch.arange(width, device=level.device) >= centre[:, 1:]
     rows, columns = (torch.stack([~half, half], 1).double() for half in (rows, columns))
     classes = torch.stack([~gt, gt], 1).double()  # (N, 2, H, W)
-    powers = (classes, classes * p[:, None], classes * (p * p)[:, None])
-    cells = torch.stack([(rows[:, None] @ x @ columns[:, None].mT).flatten(2).mT for x in powers], 1)
+    cells = torch.stack(
+        [
+            (rows[:, None] @ (classes * power[:, None]) @ columns[:, None].mT).flatten(2).mT
+            for power in (torch.ones_like(p), p, p * p)
+        ],
+        1,
+    )
 
     def count(kept: Tensor) -> Tensor:
         return (classes * kept[:, None]).sum((2, 3))
 
-    adaptive = p >= (2 * p.mean((1, 2), keepdim=True)).clamp(max=1) - ROUNDING
-    above, from_ = p > 0.5 + ROUNDING, p >= 0.5 - ROUNDING
-    return Summary(binned[:, 0], binned[:, 1], cells, count(above), count(from_), count(adaptive))
+    adaptive = (v * (height * width) >= 2 * v.sum((1, 2), keepdim=True)) | (v >= r)
+    return Summary(binned[:, 0], binned[:, 1], cells, count(2 * v > r), count(2 * v >= r), count(adaptive))
 
 
-def snap(pred: Tensor) -> Tensor:
-    """float64, with values within 4e-7 of k / 255 put there: float32 copies of 8-bit maps become exact again."""
-    level = (255 * pred.double()).round()
-    return torch.where((255 * pred.double() - level).abs() < 1e-4, level / 255, pred.double())
-
-
-def toolbox_bins(v: Tensor, r: Tensor) -> Tensor:
-    """How many of the thresholds 1/255 .. 1 each v / r (float64) reaches in PraNet's toolbox, rounding for rounding.
+def toolbox_bins(level: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """How many of the thresholds 1/255 .. 1 each level reaches in PraNet's toolbox, rounding for rounding.
 
     It compares doubles: a level that should equal a threshold misses it by an ulp now and then.
     """
-    threshold = 1 + torch.arange(254, -1, -1, device=v.device, dtype=torch.float64) * (-1 / 255)
-    return torch.bucketize((v.double() / r.double()).contiguous(), threshold, right=True)
+    k, low, high = (x.double() / 255 for x in (level, low, high))
+    p = torch.where(high == low, (k > 0).double(), (k - low) / (high - low))
+    threshold = 1 + torch.arange(254, -1, -1, device=level.device, dtype=torch.float64) * (-1 / 255)
+    return torch.bucketize(p.clamp(0, 1), threshold, right=True)
 
 
-def stretch(k: Tensor, low: Tensor, high: Tensor, full: int, constant: str) -> tuple[Tensor, Tensor]:
-    """(v, r) with p = v / r: the levels k of a map stretched from [low, high] to [0, 1].
+def stretch(low: Tensor, high: Tensor, constant: str) -> tuple[Tensor, Tensor]:
+    """(offset, span) with p = (k - offset) / span: the levels k of a map stretched from [low, high] to [0, 1].
 
-    A constant map: "full" divides by the full scale `full` (official), "one" makes 1 of all but 0 (mat2gray, pranet).
+    A constant map: "full" divides by 255 (official), "one" makes 1 of all but 0 (mat2gray, pranet).
     """
     flat = high == low
-    value = k if constant == "full" else (k > 0) * full
-    return torch.where(flat, value.to(k.dtype), k - low), torch.where(flat, full, high - low)
+    start = torch.zeros_like(low) if constant == "full" else torch.where(low > 0, low - 255, 0)
+    return torch.where(flat, start, low), torch.where(flat, 255, high - low)

@@ -9,6 +9,9 @@ topmost. PraNet's toolbox takes the one that the sweeps of Octave's bwdist reach
 its column, topmost first; else, to its right, bottommost first.
 """
 
+from collections.abc import Sequence
+from itertools import groupby
+
 import cv2
 import numpy as np
 import torch
@@ -19,6 +22,9 @@ REACH = 3  # half the Gaussian's side
 GAUSSIAN = np.exp(-(np.arange(-REACH, REACH + 1.0) ** 2) / (2 * 5.0**2))
 GAUSSIAN /= GAUSSIAN.sum()
 FARTHEST = 2 * REACH**2  # squared distance
+FADED = 200  # pixels; 0.5^(200 / 5) is 1e-12
+DECAY = 0.5 ** (np.sqrt(np.arange(FADED**2 + 1)) / 5)  # by squared distance
+STRIP = 2**16  # pixels worked on at once: what they need stays in the cache, and a huge map needs no memory
 EPSILON = {"official": 1e-6, "pranet": 2.2e-16}
 
 
@@ -36,59 +42,106 @@ def _offsets(ties: str) -> list[tuple[int, int]]:
 OFFSETS = {ties: _offsets(ties) for ties in ("official", "pranet")}
 
 
-def weighted_f(pred: np.ndarray, gt: np.ndarray, ties: str = "official") -> float:
-    """Of one map on the CPU: pred (H, W) float32 or float64 in [0, 1], gt (H, W) bool. An empty gt scores 0."""
-    if not gt.any():
+def weighted_f(level: np.ndarray, gt: np.ndarray, offset: float, span: float, ties: str = "official") -> float:
+    """Of one map on the CPU: level (H, W) uint8 or float64, gt (H, W) bool, p = (level - offset) / span in [0, 1].
+
+    An empty gt scores 0. Exact to rounding, but for weights below 1e-12 that pixels over 200 from the mask would add.
+    """
+    box = cv2.boundingRect(gt.view(np.uint8))
+    if not box[2]:
         return 0.0
-    # a map is mostly zeros far from everything, where nothing can score
-    live = _box(gt | (pred > 0))
-    pred, gt = pred[live], np.ascontiguousarray(gt[live])
-    crop = _box(gt)
-    inside, p = gt[crop], pred[crop].astype(np.float64)
-    distance = cv2.distanceTransform((~gt).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    ring = np.flatnonzero((distance[crop] > 0) & (distance[crop] < FARTHEST**0.5 + 0.1))
-    # the background's p (2 - 0.5^(d / 5)) is summed over the whole map, where the foreground (d = 0) adds p
-    decay = cv2.exp(distance * np.float32(np.log(0.5) / 5))
-    near = np.einsum("ij,ij->", decay, pred, dtype=np.float64)
-    false_positive = 2 * pred.sum(dtype=np.float64) - near - p[inside].sum()
+    lit = _lit(level, box, offset)
+    distance = cv2.distanceTransform((~gt[lit]).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # the background's p (2 - 0.5^(d / 5)) is summed over all pixels, where each one of the lesion (d = 0) adds p
+    total = (cv2.sumElems(level)[0] - offset * level.size) / span
+    everywhere = 2 * total - _decayed(level[lit], distance, offset, span)
 
-    error = np.where(inside, 1 - p, 0)
-    frame = cv2.copyMakeBorder(error, *(REACH + 1,) * 4, cv2.BORDER_CONSTANT, value=-1)
-    frame[REACH + 1 : -REACH - 1, REACH + 1 : -REACH - 1][~inside] = -1  # no foreground here
-    spread, source = error.copy(), frame.ravel()
-    width = frame.shape[1]
-    here = ring + (REACH + 1) * (width + 1) + ring // error.shape[1] * (width - error.shape[1])
-    for dy, dx in OFFSETS[ties]:
-        value = source[here + (dy * width + dx)]
-        hit = value >= 0
-        spread.flat[ring[hit]] = value[hit]
-        ring, here = ring[~hit], here[~hit]
-        if not ring.size:
-            break
+    near = _window(box, gt.shape, REACH)
+    inside = gt[near]
+    error = np.where(inside, 1 - (level[near] - offset) / span, 0.0)
+    rows, columns = (slice(n.start - part.start, n.stop - part.start) for n, part in zip(near, lit, strict=True))
+    spread = _spread(error, inside, distance[rows, columns], ties)
     smooth = cv2.sepFilter2D(spread, cv2.CV_64F, GAUSSIAN, GAUSSIAN, borderType=cv2.BORDER_CONSTANT)
-    missed = np.minimum(error, smooth)[inside].sum()
-    return float(_combine(float(inside.sum()), missed, false_positive, EPSILON[ties]))
+    missed = np.minimum(error, smooth).sum(where=inside)
+    area = float(np.count_nonzero(inside))
+    return float(_combine(area, missed, everywhere - (area - error.sum()), EPSILON[ties]))
 
 
-def _box(mask: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns around what is True, and as far beyond as the Gaussian reaches."""
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return np.s_[max(0, y - REACH) : y + height + REACH, max(0, x - REACH) : x + width + REACH]
+def _window(box: Sequence[int], shape: tuple[int, ...], margin: int) -> tuple[slice, slice]:
+    """An OpenCV box x, y, width, height, widened by a margin, within an image."""
+    x, y, width, height = box
+    rows = slice(max(0, y - margin), min(shape[0], y + height + margin))
+    return rows, slice(max(0, x - margin), min(shape[1], x + width + margin))
+
+
+def _lit(level: np.ndarray, box: Sequence[int], offset: float) -> tuple[slice, slice]:
+    """Where p 0.5^(d / 5) is not 0, and REACH about the mask: within FADED of it, unless black."""
+    window, near = _window(box, level.shape, FADED), _window(box, level.shape, REACH)
+    x, y, width, height = cv2.boundingRect((level[window] != offset).view(np.uint8))
+    top, left = window[0].start + y, window[1].start + x
+    rows = slice(min(near[0].start, top), max(near[0].stop, top + height))
+    return rows, slice(min(near[1].start, left), max(near[1].stop, left + width))
+
+
+def _decayed(level: np.ndarray, distance: np.ndarray, offset: float, span: float) -> float:
+    """Sum of p 0.5^(d / 5)."""
+    table = (np.arange(256) - offset) / span
+    total, strip = 0.0, max(1, STRIP // level.shape[1])
+    for start in range(0, len(level), strip):
+        k, d = level[start : start + strip], distance[start : start + strip]
+        p = cv2.LUT(k, table) if k.dtype == np.uint8 else (k - offset) / span
+        total += float(np.vdot(p, DECAY.take(_squared(d), mode="clip")))
+    return total
+
+
+def _squared(distance: np.ndarray) -> np.ndarray:
+    """The whole numbers whose float32 square roots OpenCV gives."""
+    return (distance * distance + np.float32(0.5)).astype(np.intp)
+
+
+def _spread(error: np.ndarray, inside: np.ndarray, distance: np.ndarray, ties: str) -> np.ndarray:
+    """error, and in the ring around the foreground the error of the nearest foreground pixel within reach."""
+    reach = REACH + 1
+    frame = cv2.copyMakeBorder(np.where(inside, error, -1.0), *(reach,) * 4, cv2.BORDER_CONSTANT, value=-1)
+    source, width = frame.ravel(), frame.shape[1]  # -1: no foreground here
+    spread = error.copy()
+    squared = _squared(distance)
+    ring = np.flatnonzero((squared > 0) & (squared <= FARTHEST))
+    to_squared = squared.ravel()[ring]
+    y, x = np.divmod(ring, error.shape[1])
+    from_ring = (y + reach) * width + x + reach
+    for radius, offsets in groupby(OFFSETS[ties], key=lambda o: o[0] ** 2 + o[1] ** 2):
+        chosen = np.flatnonzero(to_squared == radius)
+        to, here = ring[chosen], from_ring[chosen]
+        for dy, dx in offsets:
+            value = source[here + (dy * width + dx)]
+            hit = value >= 0
+            spread.flat[to[hit]] = value[hit]
+            to, here = to[~hit], here[~hit]
+    return spread
 
 
 def weighted_f_batch(pred: Tensor, gt: Tensor, ties: str = "official") -> Tensor:
     """(N,) float64: pred (N, H, W) float64 in [0, 1], gt (N, H, W) bool, on any device, without waiting for it."""
     error = (pred - gt.double()).abs()
     spread = nearest_error(error, gt, ties)
-    kernel = torch.as_tensor(GAUSSIAN, device=pred.device)
-    smooth = F.conv2d(spread[:, None], kernel.view(1, 1, -1, 1), padding=(REACH, 0))
-    smooth = F.conv2d(smooth, kernel.view(1, 1, 1, -1), padding=(0, REACH))[:, 0]
+    smooth = _smooth(_smooth(spread).mT).mT
     missed = (torch.minimum(error, smooth) * gt).sum((1, 2))
     weight = 2 - torch.exp(torch.sqrt(squared_distance(gt).double()) * (np.log(0.5) / 5))
     false_positive = (error * weight * ~gt).sum((1, 2))
     area = gt.sum((1, 2)).double()
     score = _combine(area.clamp(min=1), missed, false_positive, EPSILON[ties])
     return torch.where(area > 0, score, torch.zeros_like(score))
+
+
+def _smooth(image: Tensor) -> Tensor:
+    """(N, H, W) filtered by the Gaussian along its columns, zeros outside; the weights are Python's, none is copied."""
+    height = image.shape[1]
+    frame = F.pad(image, (0, 0, REACH, REACH))
+    total = torch.zeros_like(image)
+    for shift, weight in enumerate(GAUSSIAN.tolist()):
+        total.add_(frame[:, shift : shift + height], alpha=weight)
+    return total
 
 
 def _combine(area, missed, false_positive, epsilon):
@@ -115,18 +168,18 @@ def nearest_error(error: Tensor, gt: Tensor, ties: str) -> Tensor:
 
 
 def squared_distance(gt: Tensor) -> Tensor:
-    """(N, H, W) int64 squared distance to the nearest foreground pixel, exact; some huge number if there is none.
+    """(N, H, W) int32 squared distance to the nearest foreground pixel, exact up to FADED; farther, something larger.
 
     First along each column by a running maximum of positions, then along rows as a minimum over shifts.
     """
     _, height, width = gt.shape
-    far = 2 * (height + width)
-    y = torch.arange(height, device=gt.device).view(1, -1, 1).expand_as(gt)
-    above = y - torch.where(gt, y, torch.full_like(y, -far)).cummax(1).values
-    below = torch.where(gt, y, torch.full_like(y, height + far)).flip(1).cummin(1).values.flip(1) - y
-    column = torch.minimum(above, below) ** 2
+    far = 2 * FADED
+    y = torch.arange(height, device=gt.device).view(1, -1, 1)
+    above = y - torch.where(gt, y, -far).cummax(1).values
+    below = torch.where(gt, y, height + far).flip(1).cummin(1).values.flip(1) - y
+    column = torch.minimum(above, below).clamp(max=far).int() ** 2
     nearest = column.clone()
-    for shift in range(1, width):
+    for shift in range(1, min(width, FADED + 1)):
         torch.minimum(nearest[..., shift:], column[..., :-shift] + shift**2, out=nearest[..., shift:])
         torch.minimum(nearest[..., :-shift], column[..., shift:] + shift**2, out=nearest[..., :-shift])
     return nearest

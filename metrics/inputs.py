@@ -1,0 +1,122 @@
+"""The gate: what users hand in, checked and turned into batches of (N, H, W) tensors of one size and one device."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Maps = np.ndarray | Tensor | Sequence[np.ndarray | Tensor]
+
+# What can be wrong with values, in the order of the flags of `faults`
+COMPLAINTS = (
+    "a float map holds NaN; expected values in [0, 1]: look at the network that made it",
+    "a float map has values outside [0, 1]{found}; expected [0, 1]: divide by 255, or pass uint8",
+    "a float gt holds NaN; expected values in [0, 1]",
+    "a float gt has values outside [0, 1]; expected [0, 1]: divide by 255, or pass uint8 or bool",
+    "a uint8 gt holds nothing above 1, and the pranet protocol cuts at 128, so every mask would be empty: "
+    "pass 255 * gt, or gt > 0",
+)
+
+
+def on_cpu(maps: Tensor) -> bool:
+    """True: one image at a time by OpenCV, faults raised at once. False: whole batches, and nothing waits for them."""
+    return maps.device.type == "cpu"
+
+
+def batches(pred: Maps, gt: Maps) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs of (N, H, W) tensors of equal shape and device; ValueError for anything else."""
+    if isinstance(pred, (list, tuple)) or isinstance(gt, (list, tuple)):
+        if not isinstance(pred, (list, tuple)) or not isinstance(gt, (list, tuple)) or len(pred) != len(gt):
+            sizes = [f"{len(x)} maps" if isinstance(x, (list, tuple)) else type(x).__name__ for x in (pred, gt)]
+            raise ValueError(f"pred is {sizes[0]}, gt is {sizes[1]}; expected two lists of the same length")
+        for p, g in zip(pred, gt, strict=True):
+            yield from batches(p, g)
+        return
+    p, g = _tensor(pred, "pred"), _tensor(gt, "gt")
+    if p.shape != g.shape:
+        raise ValueError(
+            f"pred has shape {tuple(p.shape)}, gt {tuple(g.shape)}; expected one shape: resize the map to the gt's size"
+        )
+    if p.numel() == 0:
+        raise ValueError(f"pred and gt have shape {tuple(p.shape)}; expected at least one pixel")
+    g = g.to(p.device, non_blocking=True)
+    yield (p[None], g[None]) if p.ndim == 2 else (p, g)
+
+
+def _tensor(maps: Any, what: str) -> Tensor:
+    if isinstance(maps, np.ndarray):
+        if maps.dtype not in (np.bool_, np.uint8, np.float16, np.float32, np.float64):
+            raise ValueError(f"{what} has dtype {maps.dtype}; expected uint8 0..255 or float 0..1")
+        maps = torch.from_numpy(np.require(maps, requirements=("C", "W")))  # torch warns about read-only memory
+    if not isinstance(maps, Tensor):
+        raise ValueError(f"{what} is {type(maps).__name__}; expected a numpy array or a tensor, or a list of them")
+    if maps.ndim not in (2, 3):
+        raise ValueError(f"{what} has shape {tuple(maps.shape)}; expected (H, W) or (N, H, W)")
+    if maps.dtype == torch.bool:
+        return maps if what == "gt" else maps.to(torch.uint8) * 255
+    if maps.dtype != torch.uint8 and not maps.is_floating_point():
+        raise ValueError(f"{what} has dtype {maps.dtype}; expected uint8 0..255 or float 0..1")
+    return maps.detach()
+
+
+def foreground(gt: Tensor, protocol: str) -> Tensor:
+    """(N, H, W) bool. official: gt / its maximum > 0.5, so 0/1 and 0/255 are one; pranet: above 128 of 255."""
+    if gt.dtype == torch.bool:
+        return gt
+    if gt.dtype == torch.uint8 and on_cpu(gt):
+        values = gt.numpy()  # as below, several times faster than torch
+        cuts = 128 if protocol == "pranet" else np.maximum(1, values.max((1, 2), keepdims=True)) // 2
+        return torch.from_numpy(values > cuts)
+    if protocol == "pranet":
+        return gt > (128 if gt.dtype == torch.uint8 else 128 / 255)
+    top = gt.amax((1, 2), keepdim=True)
+    return (gt > top // 2) & (top > 0) if gt.dtype == torch.uint8 else 2 * gt > top
+
+
+def faults(pred: Tensor, gt: Tensor, protocol: str) -> Tensor:
+    """(5,) bool on the device of the maps: which of COMPLAINTS hold. Nothing waits for it."""
+    fine = torch.zeros((), dtype=torch.bool, device=pred.device)
+    flags = []
+    for values in (pred, gt):
+        if values.is_floating_point():
+            # one pass each, and NaN passes through both
+            low, high = values.amin(), values.amax()
+            flags += [low.isnan(), (low < 0) | (high > 1)]
+        else:
+            flags += [fine, fine]
+    binary = gt.dtype == torch.uint8 and protocol == "pranet"
+    flags.append((gt.amax((1, 2)) == 1).any() if binary else fine)
+    return torch.stack(flags)
+
+
+def complain(flags: Tensor, pred: Tensor | None = None) -> None:
+    """Raise ValueError for the first fault. pred: the map at fault, to name its range."""
+    for fault, complaint in zip(flags.tolist(), COMPLAINTS, strict=True):
+        if fault:
+            found = "" if pred is None else f", in [{pred.min().item():g}, {pred.max().item():g}]"
+            raise ValueError(complaint.format(found=found))
+
+
+def warn_if_swapped(pred: Tensor, gt: Tensor) -> bool:
+    """Warn, and say so, if the first map of a batch has two values and its gt has more."""
+    swapped = gt.dtype != torch.bool and _two_valued(pred[0]) and not _two_valued(gt[0], constant=True)
+    if swapped:
+        warnings.warn(
+            "the map has two values and the gt has more: are pred and gt swapped? Expected update(pred, gt)",
+            stacklevel=4,
+        )
+    return swapped
+
+
+def _two_valued(image: Tensor, constant: bool = False) -> bool:
+    values = image.numpy()  # several times faster than torch on one small image
+    # a few pixels decide for most maps
+    if len(np.unique(values[:: max(1, len(values) // 8), :: max(1, values.shape[1] // 64)])) > 2:
+        return False
+    low, high = values.min(), values.max()
+    if low == high:
+        return constant
+    return bool(((values == low) | (values == high)).all())
