@@ -181,6 +181,7 @@ def test_ties_share_a_mark_and_a_lonely_method_has_none():
     assert tables._marks([0.5, 0.50001, 0.4], lower=False) == [1, 1, 2]
     assert tables._marks([0.5, 0.4, float("nan")], lower=True) == [2, 1, 0]
     assert tables._marks([0.5], lower=False) == [0]
+    assert tables._marks([0.0, 0.0], lower=False) == [0, 0]
 
 
 def noisy(rng, count: int, noise: float) -> Scores:

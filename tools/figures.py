@@ -4,7 +4,7 @@ python -m tools.figures --gt DIR --pred [NAME=]DIR [--pred ...] --out DIR [--ima
 
 Writes, per data set and as PDF and PNG: PR, F and E curves of all methods; with two methods or more a scatter of
 the first two, image by image; with --images the N worst images of the first method (by SCORE) as panels
-image | gt | method ..., where green is hit, red is false alarm and blue is missed.
+image | gt | method ..., coloured by what was hit, a false alarm, or missed.
 """
 
 import argparse
@@ -127,6 +127,7 @@ def panels(jobs: Sequence[Job], images: dict[str, Path], by: str, count: int, ou
                 pred, _ = read_grey(job.files[job.names.index(name)][0])
                 axis.imshow(colour_errors(pred, gt))
                 axis.set_xlabel(f"{by} {job.scores.per_image[by][job.names.index(name)]:.3f}", fontsize=7, labelpad=1)
+    figure.supxlabel("green: hit    orange: false alarm    blue: missed", fontsize=8)
     for axis, title in zip(grid[0], ("image", "gt", *(job.method for job in jobs)), strict=True):
         axis.set_title(title, fontsize=8)
     for axis in grid.flat:
@@ -135,7 +136,7 @@ def panels(jobs: Sequence[Job], images: dict[str, Path], by: str, count: int, ou
 
 
 def colour_errors(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 of pred, gt (H, W) uint8, both cut at half their range: hit, false alarm, missed on black."""
+    """(H, W, 3) uint8 of a map cut above 127 and a gt cut at half its maximum: hit, false alarm, missed, else black."""
     if pred.shape != gt.shape:
         pred = np.asarray(Image.fromarray(pred).resize(gt.shape[::-1]))
     hit, truth = pred > 127, gt > gt.max() // 2

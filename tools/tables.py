@@ -43,11 +43,8 @@ def latex(rows: Sequence[Row]) -> str:
     """A booktabs tabular per data set; best bold, second underlined, an arrow says which way is better."""
     parts = []
     for title, header, body in _tables(rows, r"\textbf{{{}}}", r"\underline{{{}}}", escape=True):
-        arrows = [header[0]] + [f"{name} $\\{'down' if '↓' in name else 'up'}arrow$" for name in header[1:]]
-        lines = [
-            " & ".join(line).replace(" ↑", "").replace(" ↓", "").replace("±", r"$\pm$") + r" \\"
-            for line in [arrows, *body]
-        ]
+        header = [name.replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$") for name in header]
+        lines = [" & ".join(line).replace("±", r"$\pm$") + r" \\" for line in [header, *body]]
         lines = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
         columns = "l" + "c" * (len(header) - 1)
         parts.append(f"% {title}\n\\begin{{tabular}}{{{columns}}}\n" + "\n".join(lines) + "\n\\end{tabular}\n")
@@ -130,10 +127,10 @@ def _label(row: Row) -> str:
 
 
 def _marks(values: Sequence[float], lower: bool) -> list[int]:
-    """1 for the best, 2 for the second, 0 else, as printed (ties share); nothing is marked among fewer than two."""
+    """1 for the best, 2 for the second, 0 else, as printed; ties share. Where all are equal nothing is marked."""
     rounded = [round(value, 4) for value in values]
     order = sorted({value for value in rounded if not math.isnan(value)}, reverse=not lower)
-    if len(values) < 2:
+    if len(order) < 2:
         return [0] * len(values)
     return [order.index(value) + 1 if value in order[:2] else 0 for value in rounded]
 

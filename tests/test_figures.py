@@ -1,0 +1,71 @@
+"""Pictures: that they are drawn, and that their colours mean what they say."""
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from tools import figures, panels
+from tools.benchmark import interleaved, made_up_maps
+
+
+@pytest.fixture
+def sets(tmp_path, write_png):
+    """A data set of three images with an odd size, and two methods, one of them with a map missing."""
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        mask = np.zeros((40, 51 + i), np.uint8)
+        mask[10:25, 10 + i : 30] = 255
+        write_png(tmp_path / "set" / "images" / f"{i}.jpg", rng.integers(0, 255, (*mask.shape, 3), np.uint8))
+        write_png(tmp_path / "set" / "masks" / f"{i}.png", mask)
+        write_png(tmp_path / "a" / f"{i}.png", np.roll(mask, i, 1))
+        if i:
+            write_png(tmp_path / "b" / f"{i}.png", cv2.GaussianBlur(mask, (0, 0), 3))
+    return tmp_path
+
+
+def test_curves_scatter_and_panels_are_written_as_pdf_and_png(sets, monkeypatch, capsys):
+    words = ["--gt", sets / "set", "--pred", f"A={sets / 'a'}", "--pred", f"B={sets / 'b'}", "--out", sets / "out"]
+    monkeypatch.setattr(sys, "argv", ["figures", *map(str, words), "--images", str(sets / "set"), "--worst", "2"])
+    figures.main()
+    names = {f"set-{kind}.{suffix}" for kind in ("curves", "scatter", "worst-A") for suffix in ("pdf", "png")}
+    assert {path.name for path in (sets / "out").iterdir()} == names
+    for path in (sets / "out").glob("*.png"):
+        picture = cv2.imread(str(path))
+        assert min(picture.shape[:2]) > 300
+        assert picture.std() > 10, f"{path.name} is blank"
+    assert "1 of 3 masks have no map" in capsys.readouterr().out
+
+
+def test_colours_mean_hit_false_alarm_and_missed():
+    pred, gt = np.array([[200, 200, 0, 0]], np.uint8), np.array([[255, 0, 255, 0]], np.uint8)
+    assert figures.colour_errors(pred, gt).tolist() == [
+        [list(figures.HIT), list(figures.FALSE_ALARM), list(figures.MISSED), [0, 0, 0]]
+    ]
+
+
+def test_an_unknown_score_names_the_known(sets, monkeypatch, capsys):
+    words = ["--gt", str(sets / "set"), "--pred", str(sets / "a"), "--out", str(sets / "out"), "--by", "Dice"]
+    monkeypatch.setattr(sys, "argv", ["figures", *words])
+    with pytest.raises(SystemExit):
+        figures.main()
+    assert "protocol official has MAE, maxF" in capsys.readouterr().err
+
+
+def test_panels_have_a_row_per_image_and_refuse_folders_without_a_common_name(sets):
+    panels.write_panel({"image": sets / "set" / "images", "b": sets / "b"}, sets / "panel.png", most=5)
+    assert cv2.imread(str(sets / "panel.png")).shape[0] == 24 + 2 * (panels.HEIGHT + panels.GAP)
+    (sets / "other").mkdir()
+    with pytest.raises(ValueError, match="no file name is shared"):
+        panels.write_panel({"image": sets / "set" / "images", "b": sets / "other"}, sets / "panel.png")
+
+
+def test_the_benchmark_takes_turns_and_its_maps_look_like_maps():
+    order: list[str] = []
+    times = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=3)
+    assert order == ["a", "b"] * 3
+    assert set(times) == {"a", "b"}
+    for pred, gt in made_up_maps(3, 400):
+        assert set(np.unique(gt)) == {0, 255}
+        assert pred[gt > 0].mean() > pred[gt == 0].mean() + 50
