@@ -78,16 +78,16 @@ class Batch(NamedTuple):
 
 
 class Data(Dataset):
-    """The training pairs under `cfg.datapath`, augmented as the original does.
+    """The training pairs under `cfg.datapath`, or those given, augmented as the original does.
 
     Index with (epoch, i), as `EpochSampler` does, and the random choices follow from (seed, epoch, i) alone: the
     same whichever worker makes them, and different in every epoch. A plain i draws them from torch's generator, which
     every worker seeds differently (the original's workers all drew the same numbers).
     """
 
-    def __init__(self, cfg: Config):
+    def __init__(self, cfg: Config, pairs: list[Pair] | None = None):
         self.cfg = cfg
-        self.pairs = find_pairs(cfg.datapath)
+        self.pairs = find_pairs(cfg.datapath) if pairs is None else pairs
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -122,20 +122,35 @@ class Data(Dataset):
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """(epoch, i) for every i of a data set in an order drawn from (seed, epoch); set `epoch` before iterating."""
+    """(epoch, i) for every i of a data set in an order drawn from (seed, epoch); `start` an epoch before iterating."""
 
     def __init__(self, length: int, seed: int):
-        self.length, self.seed, self.epoch = length, seed, 0
+        self.length, self.seed, self.epoch, self.skip = length, seed, 0, 0
+
+    def start(self, epoch: int, skip: int = 0) -> None:
+        """The next pass is that of `epoch`, without its first `skip` samples: they were seen before a resume."""
+        self.epoch, self.skip = epoch, skip
 
     def __len__(self) -> int:
-        return self.length
+        return self.length - self.skip
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
-        return iter([(self.epoch, int(i)) for i in order])
+        return iter([(self.epoch, int(i)) for i in order[self.skip :]])
 
 
 # ------------------------------------------------------------------------------------------------------ test images
+
+
+def split_pairs(pairs: list[Pair], fraction: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """(training pairs, validation pairs): `fraction` of them, at least one, drawn by `seed`; none for 0."""
+    if not fraction:
+        return pairs, []
+    if len(pairs) < 2:
+        raise ValueError(f"val_fraction is {fraction} but there are {len(pairs)} pairs; at least 2 can be split")
+    count = min(len(pairs) - 1, max(1, round(fraction * len(pairs))))
+    held = set(np.random.default_rng(seed).permutation(len(pairs))[:count].tolist())
+    return [p for i, p in enumerate(pairs) if i not in held], [p for i, p in enumerate(pairs) if i in held]
 
 
 class TestImage(NamedTuple):
@@ -152,9 +167,10 @@ class TestImages(Dataset):
 
     __test__ = False  # not a test case, whatever pytest makes of the name
 
-    def __init__(self, folder: str | Path, cfg: Config):
+    def __init__(self, images: str | Path | dict[str, Path], cfg: Config):
+        """images: a folder, or name -> file."""
         self.cfg = cfg
-        self.files = list(list_images(folder).items())
+        self.files = list((images if isinstance(images, dict) else list_images(images)).items())
 
     def __len__(self) -> int:
         return len(self.files)
@@ -172,12 +188,16 @@ class TestImages(Dataset):
         return TestImage(torch.from_numpy(array.transpose(2, 0, 1).copy()), image.height, image.width, name)
 
 
+def native_map(pred: np.ndarray, height: int, width: int) -> Image.Image:
+    """The 8-bit grey map of pred (h, w) float in [0, 1] at native size: truncated to 8 bits, then resized, bilinear."""
+    return Image.fromarray((pred * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
+
+
 def write_map(path: Path, pred: np.ndarray, height: int, width: int) -> None:
-    """Write a map (h, w) float in [0, 1] as 8-bit PNG of native size: truncated to 8 bits, then resized, bilinear."""
-    grey = Image.fromarray((pred * 255).astype(np.uint8))
+    """Write `native_map` as PNG, whole or not at all."""
     temporary = path.with_name(f".{path.name}.part")
     try:
-        grey.resize((width, height), Image.Resampling.BILINEAR).save(temporary, format="PNG")
+        native_map(pred, height, width).save(temporary, format="PNG")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -199,8 +219,10 @@ __all__ = [
     "image_folder",
     "list_images",
     "mask_folder",
+    "native_map",
     "read_grey",
     "read_image",
     "read_mask",
+    "split_pairs",
     "write_map",
 ]

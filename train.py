@@ -2,22 +2,38 @@
 
 import dataclasses
 import json
+import sys
+import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import net
-from configs import Config, parse
-from dataset import Data, EpochSampler, check_pairs
+from configs import MAY_CHANGE, Config, parse
+from dataset import (
+    Data,
+    EpochSampler,
+    Pair,
+    TestImages,
+    check_pairs,
+    find_pairs,
+    native_map,
+    read_mask,
+    split_pairs,
+)
 from engine import checkpoint, run
 from engine.log import Log
 from engine.precision import Precision
+from engine.stop import Stop, ignore_signals
 from lossnet import LossNet, total_loss
+from metrics import Scores, lower_is_better, score_names
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,27 +44,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train(cfg: Config) -> Path:
-    """One run; returns the last checkpoint, `<savepath>/model-<epoch>`."""
+    """One run, from the start or from <savepath>/last.pt; returns the last checkpoint, `<savepath>/model-<epoch>`."""
     if cfg.classes != 1:
         raise ValueError(f"classes is {cfg.classes}; expected 1: masks of several classes cannot be read yet")
+    if cfg.val_score not in score_names("official"):
+        raise ValueError(f"val_score is {cfg.val_score!r}; expected one of {', '.join(score_names('official'))}")
     device = run.device(cfg.device)
-    precision = Precision(cfg.amp, device)
+    precision = Precision(cfg.amp, device, cfg.grad_clip)
     torch.backends.cudnn.enabled = cfg.cudnn
     run.seed_everything(cfg.seed)
 
-    data = Data(cfg)
+    training, held_out = training_and_validation_pairs(cfg)
     if cfg.check_data:
-        print(f"{cfg.datapath}: {check_pairs(data.pairs)}")
+        print(f"{cfg.datapath}: {check_pairs(training + held_out)}")
     network = build_network(cfg).to(device)
     lossnet = build_lossnet(cfg)
     if lossnet is not None:
         lossnet.to(device)
     optimiser = build_optimiser(network, cfg)
+    parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "scaler": precision.scaler}
+    folder = Path(cfg.savepath)
+    first, done, step, best = resume(cfg, parts) if cfg.resume else (0, 0, None, float("-inf"))
 
     # all that can be refused has been: from here on files are written
-    folder = checkpoint.require_writable(cfg.savepath)
+    checkpoint.require_writable(folder)
+    if not cfg.resume:
+        checkpoint.set_aside(folder / "last.pt")
     run.write_record(folder / "config.json", cfg, device)
     print(json.dumps(dataclasses.asdict(cfg)))
+    data = Data(cfg, training)
     sampler = EpochSampler(len(data), cfg.seed)
     loader = DataLoader(
         data,
@@ -56,31 +80,101 @@ def train(cfg: Config) -> Path:
         sampler=sampler,
         collate_fn=data.collate,
         num_workers=run.workers(cfg.workers),
-        persistent_workers=False,  # a worker must see the sampler's epoch
+        worker_init_fn=ignore_signals,
         pin_memory=device.type == "cuda",
     )
-    log = Log(folder / "log.csv")
-    for epoch in range(cfg.epoch):
-        sampler.epoch = epoch
-        set_learning_rate(optimiser, learning_rate(cfg, epoch))
-        network.train()
-        with tqdm(loader, f"epoch {epoch + 1}/{cfg.epoch}", unit_scale=cfg.batch, unit="image", disable=None) as bar:
-            for image, mask, names in bar:
-                image, mask = image.to(device, non_blocking=True), mask.to(device, non_blocking=True)
-                with precision.autocast():
-                    logits = network(image).float()
-                    loss = total_loss(logits, mask, lossnet, cfg.lossnet_factor, cfg.weighted_bce)
-                precision.step(loss.total, optimiser, network)
-                log.add(loss, names)
-        mean = log.write(epoch, optimiser.param_groups[-1]["lr"])
-        print(
-            f"{datetime.now():%Y-%m-%d %H:%M:%S} | step:{log.step}/{epoch + 1}/{cfg.epoch} | "
-            f"lr={optimiser.param_groups[-1]['lr']:.6f} | loss={mean:.6f}",
-            flush=True,
-        )
-        if keeps(cfg, epoch):
-            checkpoint.save(network.state_dict(), folder / f"model-{epoch + 1}")
+    log = Log(folder / "log.csv", step)
+
+    def save_last(epoch: int, done: int) -> None:
+        log.flush()  # raises if a loss was not finite: last.pt stays as it was
+        state = {name: part.state_dict() for name, part in parts.items()}
+        place = {"epoch": epoch, "done": done, "step": log.step, "best": best}
+        record = {"config": dataclasses.asdict(cfg), "random": checkpoint.random_states()}
+        checkpoint.save(state | place | record, folder / "last.pt")
+
+    with Stop(cfg.walltime) as stop:
+        for epoch in range(first, cfg.epoch):
+            sampler.start(epoch, skip=done * cfg.batch)
+            lr = learning_rate(cfg, epoch)
+            set_learning_rate(optimiser, lr)
+            network.train()
+            title = f"epoch {epoch + 1}/{cfg.epoch}"
+            with tqdm(total=len(data), initial=len(data) - len(sampler), desc=title, unit="image", disable=None) as bar:
+                for image, mask, names in loader:
+                    image, mask = image.to(device, non_blocking=True), mask.to(device, non_blocking=True)
+                    with precision.autocast():
+                        logits = network(image).float()
+                        loss = total_loss(logits, mask, lossnet, cfg.lossnet_factor, cfg.weighted_bce)
+                    precision.step(loss.total, optimiser, network)
+                    log.add(epoch + 1, lr, loss, names)
+                    done += 1
+                    bar.update(len(names))
+                    if not bar.disable and done % 10 == 1:  # reading a loss waits for the device
+                        bar.set_postfix_str(f"lr={lr:.6f} | loss={loss.total.item():.6f}")
+                    if stop.reason or (cfg.save_every and log.step % cfg.save_every == 0):
+                        save_last(epoch, done)
+                    if stop.reason:
+                        print(f"stopped by {stop.reason} at step {log.step}; go on with --resume True", flush=True)
+                        sys.exit(stop.code)
+            done = 0
+            log.flush()
+            line = f"step:{log.step}/{epoch + 1}/{cfg.epoch} | lr={lr:.6f} | loss={log.mean(epoch + 1):.6f}"
+            if held_out and ((epoch + 1) % cfg.val_every == 0 or epoch + 1 == cfg.epoch):
+                score = validate(network, held_out, cfg, device)
+                line += f" | {cfg.val_score}={score:.4f}"
+                if better(cfg.val_score, score, best):
+                    best, line = score, line + " best"
+                    checkpoint.save(network.state_dict(), folder / "model-best")
+            print(f"{datetime.now():%Y-%m-%d %H:%M:%S} | {line}", flush=True)
+            if keeps(cfg, epoch):
+                checkpoint.save(network.state_dict(), folder / f"model-{epoch + 1}")
+            save_last(epoch + 1, 0)
     return folder / f"model-{cfg.epoch}"
+
+
+def training_and_validation_pairs(cfg: Config) -> tuple[list[Pair], list[Pair]]:
+    """Pairs to train on and to validate on; a test set of the Config as valpath is warned about."""
+    if not cfg.valpath:
+        return split_pairs(find_pairs(cfg.datapath), cfg.val_fraction, cfg.seed)
+    if Path(cfg.valpath).resolve() in {Path(cfg.testpath, name).resolve() for name in cfg.testsets}:
+        warnings.warn(
+            f"valpath {cfg.valpath} is a test set: choosing a checkpoint by it spoils its scores; "
+            "use val_fraction instead",
+            stacklevel=2,
+        )
+    return find_pairs(cfg.datapath), find_pairs(cfg.valpath)
+
+
+@torch.inference_mode()
+def validate(network: nn.Module, pairs: Sequence[Pair], cfg: Config, device: torch.device) -> float:
+    """The score `val_score` of the maps that prediction would write for these pairs."""
+    scores = Scores("official")
+    network.eval()
+    images = TestImages({pair.name: pair.image for pair in pairs}, cfg)
+    loader = DataLoader(images, batch_size=None, num_workers=run.workers(cfg.workers), worker_init_fn=ignore_signals)
+    bar = tqdm(zip(pairs, loader, strict=True), "validate", len(pairs), unit="image", leave=False, disable=None)
+    for pair, (image, height, width, _) in bar:
+        pred = torch.sigmoid(network(image[None].to(device)))[0, 0].float().cpu().numpy()
+        scores.update(np.array(native_map(pred, height, width)), read_mask(pair.mask))
+    network.train()
+    return scores.result()[cfg.val_score]
+
+
+def better(name: str, score: float, best: float) -> bool:
+    """Whether `score` beats `best` (-inf before the first); NaN never does."""
+    return score > best if not lower_is_better(name) or best == float("-inf") else score < best
+
+
+def resume(cfg: Config, parts: dict[str, Any]) -> tuple[int, int, int, float]:
+    """Fill `parts` from last.pt; (epoch, its batches already done, steps so far, best validation score)."""
+    path = Path(cfg.savepath, "last.pt")
+    state = checkpoint.load(path)
+    checkpoint.require_same(dataclasses.asdict(cfg), state["config"], MAY_CHANGE | set(cfg.resume_changed))
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    checkpoint.restore_random_states(state["random"])
+    print(f"resuming {path}: epoch {state['epoch'] + 1}, step {state['step']}")
+    return state["epoch"], state["done"], state["step"], state["best"]
 
 
 def keeps(cfg: Config, epoch: int) -> bool:

@@ -8,6 +8,13 @@ from typing import Literal
 POLYP_TESTSETS = ("CVC-300", "CVC-ClinicDB", "Kvasir", "CVC-ColonDB", "ETIS-LaribPolypDB")
 
 
+# fields that a resumed run may change freely: they do not touch what is learned
+MAY_CHANGE = {
+    *("savepath", "mapspath", "testpath", "testsets", "snapshot", "mode", "before", "after"),
+    *("resume", "resume_changed", "save_every", "walltime", "device", "workers", "check_data", "save_from"),
+}
+
+
 @dataclass(frozen=True)
 class Config:
     """Settings of one run; checked when made, never changed after. The original's `Config(datapath=...)` call works.
@@ -42,7 +49,18 @@ class Config:
     epoch: int = 50
     save_from: float = 2 / 3  # checkpoints after every epoch past this part of the run
     amp: Literal["auto", "native-fp16", "native-bf16", "off"] = "auto"  # auto: native-fp16 on CUDA, else off
+    grad_clip: float = 0.0  # largest norm of the gradient; 0 leaves it as it is, as the original
     cudnn: bool = True  # Official: off, for an old PyTorch's sake; it costs most of the speed
+    # nights: last.pt is written after every epoch, every save_every steps, and when the run is told to stop
+    resume: bool = False  # go on from <savepath>/last.pt
+    resume_changed: tuple[str, ...] = ()  # fields that may differ from the run that is resumed
+    save_every: int = 0  # steps; 0: after epochs only
+    walltime: float = 0.0  # hours after which the run saves itself and stops; 0: never
+    # validation. Official: none. Never a test set
+    valpath: str = ""  # pairs, laid out like datapath
+    val_fraction: float = 0.0  # or this part of datapath, drawn by `seed`
+    val_every: int = 1  # epochs
+    val_score: str = "M_dice"  # the score that chooses model-best
     # images
     size: int = 352
     scales: tuple[int, ...] = (224, 256, 288, 320, 352)  # one is drawn per batch
@@ -72,14 +90,18 @@ class Config:
         hints = typing.get_type_hints(type(self))
         for field in fields(self):
             object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name), hints[field.name]))
-        for name in ("batch", "epoch", "size", "classes"):
+        for name in ("batch", "epoch", "size", "classes", "val_every"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("workers", "seed", "lossnet_factor", "decay", "rotate"):
+        for name in ("workers", "seed", "lossnet_factor", "decay", "rotate", "grad_clip", "save_every", "walltime"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("momen", "flip", "save_from"):
             self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
         for name in ("train_mean", "train_std", "test_mean", "test_std"):
             self._require(name, len(getattr(self, name)) == 3, "three numbers, R G B")
+        self._require("val_fraction", 0 <= self.val_fraction < 1, "at least 0 and below 1")
+        self._require("val_fraction", not (self.val_fraction and self.valpath), "0 where valpath is given")
+        for name in self.resume_changed:
+            self._require("resume_changed", name in self.__dataclass_fields__, "names of fields")
         self._require("lr", self.lr > 0, "above 0")
         self._require("scales", bool(self.scales) and min(self.scales) >= 64, "one or more sides of at least 64")
 

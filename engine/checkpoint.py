@@ -1,10 +1,12 @@
-"""Checkpoint files that are whole or absent: written beside their place, then moved into it."""
+"""Checkpoint files that are whole or absent, and what a run needs to go on as if it had never stopped."""
 
 import os
+import random
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -42,3 +44,58 @@ def require_writable(folder: str | Path) -> Path:
     except OSError as error:
         raise PermissionError(f"cannot write into {folder} ({error}); change the path or its permissions") from error
     return folder
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """What `save` wrote, on the CPU; opening it cannot run code. FileNotFoundError, or ValueError if it is damaged."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path} to resume from; check savepath, or start without resume")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds for a damaged file
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}); it is damaged, or no last.pt") from error
+
+
+def set_aside(path: str | Path) -> None:
+    """Rename a file that a new run would replace, and say so: nothing is lost by forgetting --resume."""
+    path = Path(path)
+    if path.exists():
+        aside = path.with_name(f"{path.stem}-before{path.suffix}")
+        os.replace(path, aside)
+        print(f"NOTE: {path} of an earlier run is now {aside.name}; --resume True would have gone on from it")
+
+
+def random_states() -> dict[str, Any]:
+    """The states of Python's, numpy's and torch's generators, in types that load under weights_only."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    return {
+        "python": random.getstate(),
+        "numpy": (str(kind), torch.from_numpy(np.asarray(keys, np.int64)), int(position), int(has_gauss), float(gauss)),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Set the generators to what `random_states` saw; CUDA's only where there are as many devices."""
+    random.setstate(states["python"])
+    kind, keys, *rest = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def require_same(now: dict[str, Any], then: dict[str, Any], allowed: set[str]) -> None:
+    """ValueError naming every setting that differs from the run that is resumed, unless it is allowed to."""
+    changed = [
+        f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
+        for name in sorted(now.keys() | then.keys())
+        if now.get(name) != then.get(name) and name not in allowed
+    ]
+    if changed:
+        raise ValueError(
+            f"this is not the run that is resumed: {'; '.join(changed)}. Set them back, "
+            "or name them in `resume_changed`"
+        )

@@ -60,7 +60,7 @@ def test_samples_follow_from_seed_epoch_and_index_whatever_the_workers(polyp_fol
         loader = DataLoader(data, 2, sampler=sampler, collate_fn=data.collate, num_workers=workers)
         runs.append(torch.cat([batch.image for batch in loader]))
     assert torch.equal(*runs)
-    sampler.epoch = 1
+    sampler.start(1)
     other = torch.cat([batch.image for batch in DataLoader(data, 2, sampler=sampler, collate_fn=data.collate)])
     assert not torch.equal(runs[0], other)
 

@@ -58,7 +58,7 @@ def test_the_backbone_is_a_group_of_its_own_at_its_own_ratio():
 def test_a_run_keeps_the_epochs_past_two_thirds_and_the_last(polyp_folder, capsys):
     train.train(small(polyp_folder, epoch=4, lossnet_factor=0.1))
     saved = polyp_folder / "saved"
-    assert sorted(path.name for path in saved.iterdir()) == ["config.json", "log.csv", "model-4"]
+    assert sorted(path.name for path in saved.iterdir()) == ["config.json", "last.pt", "log.csv", "model-4"]
     net.load_checkpoint(net.build(), saved / "model-4")
     record = json.loads((saved / "config.json").read_text())
     assert record["config"]["epoch"] == 4
@@ -93,13 +93,13 @@ def test_a_small_batch_can_be_overfitted(polyp_folder):
     assert min(values[-3:]) < 0.6 * values[0]
 
 
-def test_bfloat16_trains_close_to_float32(polyp_folder):
-    curves = {}
+def test_bfloat16_starts_close_to_float32(polyp_folder):
+    first = {}
     for amp in ("off", "native-bf16"):
-        train.train(small(polyp_folder, epoch=2, amp=amp))
-        curves[amp] = losses(polyp_folder)
-    assert curves["off"] != curves["native-bf16"]
-    assert curves["off"] == pytest.approx(curves["native-bf16"], rel=0.1)
+        train.train(small(polyp_folder, amp=amp, batch=6))
+        first[amp] = losses(polyp_folder)[0]
+    assert first["off"] != first["native-bf16"]
+    assert first["off"] == pytest.approx(first["native-bf16"], rel=0.02)
 
 
 def test_float16_needs_cuda():

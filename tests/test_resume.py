@@ -1,0 +1,212 @@
+"""Runs that are killed, told to stop, or starved, and go on as if nothing had happened; validation."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import pytest
+import torch
+
+import train
+from engine import checkpoint
+from engine.log import Log
+from engine.stop import Stop
+from tests.conftest import ROOT
+from tests.test_train import losses, small
+
+RUN = """
+import sys; sys.path.insert(0, {root!r})
+import torch; torch.set_num_threads(1)
+import train
+from configs import Config
+train.train(Config(**{fields!r}))
+"""
+
+
+def start(folder, **fields) -> subprocess.Popen:
+    """A run in a process of its own, saving after every step."""
+    cfg = small(folder, epoch=3, batch=2, save_every=1, **fields)
+    given = {name: getattr(cfg, name) for name in cfg.__dataclass_fields__}
+    code = RUN.format(root=str(ROOT), fields=given)
+    with open(folder / "out.txt", "w") as out:
+        return subprocess.Popen([sys.executable, "-c", code], stdout=out, stderr=subprocess.STDOUT)
+
+
+def final(folder) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "saved" / "model-3", weights_only=True)
+
+
+def said(folder) -> str:
+    return (folder / "out.txt").read_text()
+
+
+def wait_for(path, process, seconds=90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, said(path.parent.parent)
+        assert time.monotonic() < deadline, f"no {path} after {seconds} s"
+        time.sleep(0.01)
+
+
+def test_a_run_killed_again_and_again_ends_bit_identical(polyp_folder):
+    process = start(polyp_folder)
+    assert process.wait() == 0, said(polyp_folder)
+    expected, curve = final(polyp_folder), losses(polyp_folder)
+    (polyp_folder / "saved").rename(polyp_folder / "uninterrupted")
+
+    rng, last, kills = random.Random(0), polyp_folder / "saved" / "last.pt", 0
+    process = start(polyp_folder)
+    wait_for(last, process)
+    while process.poll() is None:
+        before = last.stat().st_mtime_ns
+        while process.poll() is None and last.stat().st_mtime_ns == before:  # let each life make at least one step
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.3))
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+            kills += 1
+            checkpoint.load(last)  # at no moment unreadable
+            process = start(polyp_folder, resume=True)
+    assert process.returncode == 0, said(polyp_folder)
+    assert kills >= 2
+    ours = final(polyp_folder)
+    assert ours.keys() == expected.keys()
+    assert all(torch.equal(ours[key], value) for key, value in expected.items())
+    assert losses(polyp_folder) == curve
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_says_how_to_go_on(polyp_folder, number, code):
+    process = start(polyp_folder, workers=1)
+    wait_for(polyp_folder / "saved" / "last.pt", process)
+    process.send_signal(number)
+    assert process.wait() == code, said(polyp_folder)
+    assert f"stopped by {number.name} at step" in said(polyp_folder)
+    step = checkpoint.load(polyp_folder / "saved" / "last.pt")["step"]
+    assert len(losses(polyp_folder)) == step
+
+
+def test_the_wall_clock_stops_a_run(polyp_folder):
+    with pytest.raises(SystemExit) as stop:
+        train.train(small(polyp_folder, epoch=3, walltime=1e-9))
+    assert stop.value.code == 124
+    assert checkpoint.load(polyp_folder / "saved" / "last.pt")["step"] == 1
+    train.train(small(polyp_folder, epoch=3, resume=True))
+    assert len(losses(polyp_folder)) == 6
+
+
+def test_a_second_interrupt_does_not_wait():
+    with Stop() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.reason == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_changed_config_is_refused_field_by_field_unless_allowed(polyp_folder):
+    train.train(small(polyp_folder, epoch=2))
+    with pytest.raises(ValueError, match=r"epoch was 2, is 3; lr was 0\.05, is 0\.01.*resume_changed"):
+        train.train(small(polyp_folder, epoch=3, lr=0.01, resume=True))
+    train.train(small(polyp_folder, epoch=3, resume=True, resume_changed=("epoch",), workers=1))
+    assert len(losses(polyp_folder)) == 6
+
+
+def test_resuming_nothing_and_resuming_a_damaged_file_are_clear_errors(polyp_folder):
+    with pytest.raises(FileNotFoundError, match=r"no .*last\.pt to resume from"):
+        train.train(small(polyp_folder, resume=True))
+    (polyp_folder / "saved").mkdir()
+    (polyp_folder / "saved" / "last.pt").write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=r"last\.pt cannot be read"):
+        train.train(small(polyp_folder, resume=True))
+
+
+def test_a_new_run_sets_an_old_last_aside(polyp_folder, capsys):
+    train.train(small(polyp_folder, seed=1))
+    train.train(small(polyp_folder, seed=2))
+    assert "last.pt of an earlier run is now last-before.pt" in capsys.readouterr().out
+    assert checkpoint.load(polyp_folder / "saved" / "last-before.pt")["config"]["seed"] == 1
+
+
+def test_a_loss_that_is_not_finite_leaves_last_as_it_was(polyp_folder):
+    with pytest.raises(FloatingPointError, match=r"loss is nan at step \d+"):
+        train.train(small(polyp_folder, epoch=30, lr=1e30, save_every=1))
+    state = checkpoint.load(polyp_folder / "saved" / "last.pt")["network"]
+    assert checkpoint.load(polyp_folder / "saved" / "last.pt")["step"] < 60
+    assert state
+
+
+def test_random_states_survive_a_file(tmp_path):
+    checkpoint.save(checkpoint.random_states(), tmp_path / "states")
+    first = (random.random(), torch.rand(3))
+    checkpoint.restore_random_states(checkpoint.load(tmp_path / "states"))
+    assert random.random() == first[0]
+    assert torch.equal(torch.rand(3), first[1])
+
+
+def test_a_resumed_log_forgets_the_steps_after_its_checkpoint(tmp_path):
+    log = Log(tmp_path / "log.csv")
+    for value in (3.0, 2.0, 1.0):
+        log.add(1, 0.1, [torch.tensor(value)] * 3, ["a"])
+    log.flush()
+    resumed = Log(tmp_path / "log.csv", resume_after=2)
+    resumed.add(1, 0.1, [torch.tensor(7.0)] * 3, ["a"])
+    resumed.flush()
+    assert resumed.mean(1) == pytest.approx(4.0)
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
+
+
+def test_gradients_are_clipped_when_asked(polyp_folder):
+    from engine.precision import Precision
+
+    layer = torch.nn.Linear(2, 1)
+    optimiser = torch.optim.SGD(layer.parameters(), lr=1.0)
+    before = [p.clone() for p in layer.parameters()]
+    Precision("off", torch.device("cpu"), grad_clip=0.1).step(1000 * layer(torch.ones(1, 2)).sum(), optimiser, layer)
+    moved = torch.cat([(a - b).flatten() for a, b in zip(before, layer.parameters(), strict=True)])
+    assert moved.norm().item() == pytest.approx(0.1, rel=1e-4)
+
+
+# -------------------------------------------------------------------------------------------------------- validation
+
+
+def test_validation_chooses_model_best_by_the_score_that_prediction_would_get(polyp_folder, capsys, tmp_path):
+    import prediction_rgb
+    from dataset import find_pairs, split_pairs
+    from metrics import Scores
+    from pairs import read_grey, read_mask
+
+    cfg = small(polyp_folder, epoch=3, batch=2, val_fraction=0.34, val_score="MAE")
+    train.train(cfg)
+    printed = [float(text.split()[0]) for text in capsys.readouterr().out.split("MAE=")[1:]]
+    assert len(printed) == 3
+    training, held_out = split_pairs(find_pairs(cfg.datapath), 0.34, cfg.seed)
+    assert (len(training), len(held_out)) == (4, 2)
+    assert not {p.name for p in training} & {p.name for p in held_out}
+
+    best = polyp_folder / "saved" / "model-best"
+    arguments = ["--snapshot", str(best), "--images", cfg.datapath, "--out", str(tmp_path / "maps")]
+    prediction_rgb.main([*arguments, "--size", "64", "--workers", "0", "--device", "cpu"])
+    scores = Scores()
+    for pair in held_out:
+        scores.update(read_grey(tmp_path / "maps" / f"{pair.name}.png")[0], read_mask(pair.mask))
+    assert scores.result()["MAE"] == pytest.approx(min(printed), abs=6e-5)
+
+
+def test_validating_on_a_test_set_warns(polyp_folder):
+    test = polyp_folder / "TestDataset"
+    fields = {"valpath": str(test / "small"), "testpath": str(test), "testsets": ("small",)}
+    with pytest.warns(UserWarning, match="is a test set: choosing a checkpoint by it spoils its scores"):
+        train.training_and_validation_pairs(small(polyp_folder, **fields))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train.training_and_validation_pairs(small(polyp_folder, **fields | {"testsets": ("else",)}))
+
+
+def test_an_unknown_validation_score_names_the_known(polyp_folder):
+    with pytest.raises(ValueError, match="val_score is 'Dice'; expected one of MAE, maxF"):
+        train.train(small(polyp_folder, val_score="Dice"))
