@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         protocol={"choices": tuple(PROTOCOLS), "default": "official"},
         undefined={"choices": ("exclude", "propagate"), "default": "exclude", "help": "propagate: NaN as the original"},
         out={"metavar": "DIR", "help": "write scores.csv, summary.json, tables.md and tables.tex there"},
-        processes={"type": int, "default": os.cpu_count(), "help": "default: one per core"},
+        processes={"type": int, "default": os.cpu_count(), "help": "at most; default one per core"},
         strict={"action": "store_true", "help": "whatever is noticed about the files is an error"},
         confidence={"action": "store_true", "help": "95 %% bootstrap intervals and paired tests between methods"},
     )

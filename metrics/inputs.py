@@ -76,6 +76,14 @@ def foreground(gt: Tensor, protocol: str) -> Tensor:
     return (gt > top // 2) & (top > 0) if gt.dtype == torch.uint8 else 2 * gt > top
 
 
+def limits(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Minimum and maximum (N, 1, 1) of each map."""
+    if on_cpu(maps):
+        array = maps.numpy()  # torch would wake its threads for it
+        return torch.from_numpy(array.min((1, 2), keepdims=True)), torch.from_numpy(array.max((1, 2), keepdims=True))
+    return maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+
+
 def faults(pred: Tensor, gt: Tensor, protocol: str) -> Tensor:
     """(5,) bool on the device of the maps: which of COMPLAINTS hold. Nothing waits for it."""
     fine = torch.zeros((), dtype=torch.bool, device=pred.device)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from metrics import inputs, official, pranet
-from metrics.inputs import Maps, batches, complain, faults, foreground, warn_if_swapped
+from metrics.inputs import Maps, batches, complain, faults, foreground, limits, warn_if_swapped
 from metrics.summary import (
     Summary,
     centroid,
@@ -170,7 +170,7 @@ class Scores:
         return torch.from_numpy(np.stack([count_levels(*image) for image in images])), weighted, None
 
     def _weighted_f(self, pred: Tensor, inside: Tensor) -> Tensor:
-        low, high = pred.amin((1, 2), keepdim=True).double(), pred.amax((1, 2), keepdim=True).double()
+        low, high = (limit.double() for limit in limits(pred))
         offset, span = stretch(low, high, CONSTANT[self.protocol])
         if not inputs.on_cpu(pred):
             return weighted_f_batch((pred.double() - offset) / span, inside, self.protocol)

@@ -13,7 +13,7 @@ from PIL import Image
 import test_score
 from metrics import Scores
 from tests.conftest import GOLDEN
-from tools import statistics, tables
+from tools import scoring, statistics, tables
 
 
 @pytest.fixture
@@ -99,7 +99,8 @@ def test_a_name_given_again_is_a_fold_and_tables_show_mean_and_std(sets, capsys)
     assert f"{np.mean(values):.4f} $\\pm$ {np.std(values, ddof=1):.4f}" in (sets / "out" / "tables.tex").read_text()
 
 
-def test_processes_do_not_change_a_number(sets, capsys):
+def test_processes_do_not_change_a_number(sets, monkeypatch):
+    monkeypatch.setattr(scoring, "WORTH_A_PROCESS", 1)
     arguments = ["--gt", str(sets / "gt"), "--pred", str(sets / "good"), "--protocol", "pranet", "--out"]
     for processes in ("1", "2"):
         test_score.main([*arguments, str(sets / processes), "--processes", processes])

@@ -17,6 +17,7 @@ from metrics import Scores
 from pairs import MASK_FOLDERS, list_images, mask_folder, read_grey
 
 CHUNK = 16  # images a process takes at a time
+WORTH_A_PROCESS = 500  # images; with fewer, starting it takes longer than it saves
 
 
 @dataclass
@@ -104,7 +105,10 @@ def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, ke
     chunks = [(job, job.files[i : i + CHUNK]) for job in jobs for i in range(0, len(job.files), CHUNK) if not job.error]
     converted: dict[str, dict[str, list[str]]] = {job.title: {} for job in jobs}
     total = sum(len(files) for _, files in chunks)
-    with _pool(processes) as submit, tqdm(total=total, desc="score", unit="image", disable=None) as bar:
+    with (
+        _pool(min(processes, total // WORTH_A_PROCESS)) as submit,
+        tqdm(total=total, desc="score", unit="image", disable=None) as bar,
+    ):
         futures = [submit(score_files, files, protocol, undefined, keep_curves) for _, files in chunks]
         for (job, files), future in zip(chunks, futures, strict=True):
             try:
