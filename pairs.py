@@ -173,4 +173,10 @@ def _check_pair(pair: Pair) -> tuple[tuple[int, int], int]:
     if image.shape[:2] != mask.shape:
         (h, w), (mh, mw) = image.shape[:2], mask.shape
         raise ValueError(f"{pair.mask} is {mw}x{mh} but its image {pair.image} is {w}x{h}; they must be equal")
-    return mask.shape, int(mask.max())
+    top = int(mask.max())
+    if 1 < top < 128:
+        raise ValueError(
+            f"{pair.mask} has no value above {top}; expected 255 (or 1) for a lesion. "
+            "A palette image? Save it as grey, 0 and 255"
+        )
+    return mask.shape, top

@@ -1,10 +1,11 @@
 """Train MSNet or M2SNet: python train.py configs/polyp_msnet.py [--field value ...]"""
 
 import dataclasses
-import json
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def train(cfg: Config) -> Path:
     if not cfg.resume:
         checkpoint.set_aside(folder / "last.pt")
     run.write_record(folder / "config.json", cfg, device)
-    print(json.dumps(dataclasses.asdict(cfg)))
+    print(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
     data = Data(cfg, training)
     sampler = EpochSampler(len(data), cfg.seed)
     loader = DataLoader(
@@ -92,7 +93,7 @@ def train(cfg: Config) -> Path:
         record = {"config": dataclasses.asdict(cfg), "random": checkpoint.random_states()}
         checkpoint.save(state | place | record, folder / "last.pt")
 
-    with Stop(cfg.walltime) as stop:
+    with Stop(cfg.walltime) as stop, closing(log):
         for epoch in range(first, cfg.epoch):
             sampler.start(epoch, skip=done * cfg.batch)
             lr = learning_rate(cfg, epoch)
@@ -121,6 +122,7 @@ def train(cfg: Config) -> Path:
             line = f"step:{log.step}/{epoch + 1}/{cfg.epoch} | lr={lr:.6f} | loss={log.mean(epoch + 1):.6f}"
             if held_out and ((epoch + 1) % cfg.val_every == 0 or epoch + 1 == cfg.epoch):
                 score = validate(network, held_out, cfg, device)
+                log.score(cfg.val_score, score)
                 line += f" | {cfg.val_score}={score:.4f}"
                 if better(cfg.val_score, score, best):
                     best, line = score, line + " best"

@@ -8,16 +8,21 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
 
 COLUMNS = ("step", "epoch", "lr", "total", "structure", "lossnet")
 
 
 class Log:
-    """log.csv, one row per step. Losses stay on the device until `flush`, so that no step waits for one."""
+    """log.csv, one row per step, and the same curves for TensorBoard in tensorboard/ beside it.
+
+    Losses stay on the device until `flush`, so that no step waits for one.
+    """
 
     def __init__(self, path: Path, resume_after: int | None = None):
         """Start anew, or keep the rows of the first `resume_after` steps: a crash may have left later ones."""
         self.path, self.step = path, resume_after or 0
+        self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
         self._losses: list[Tensor] = []
         self._rows: list[tuple[int, int, float, list[str]]] = []
         self._totals: dict[int, list[float]] = {}  # epoch -> total of each step
@@ -47,6 +52,8 @@ class Log:
         with open(self.path, "a", newline="") as file:
             for (step, epoch, lr, names), values in zip(rows, losses, strict=True):
                 csv.writer(file).writerow((step, epoch, lr, *values))
+                for name, value in zip(("lr", *COLUMNS[3:]), (lr, *values), strict=True):
+                    self._board.add_scalar(f"train/{name}", value, step)
                 self._totals.setdefault(epoch, []).append(values[0])
                 if not math.isfinite(values[0]):
                     raise FloatingPointError(
@@ -55,6 +62,14 @@ class Log:
                             values[0], step, epoch, *values[1:], ", ".join(names)
                         )
                     )
+
+    def score(self, name: str, value: float) -> None:
+        """A validation score after the steps so far, for TensorBoard."""
+        self._board.add_scalar(f"validation/{name}", value, self.step)
+
+    def close(self) -> None:
+        """Let go of TensorBoard's file."""
+        self._board.close()
 
     def mean(self, epoch: int) -> float:
         """Mean total loss of an epoch's steps, those before a resume included."""

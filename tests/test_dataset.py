@@ -129,6 +129,7 @@ def shrink(root):
         (truncate, r"002\.png cannot be decoded"),
         (lambda root: (root / "mask" / "004.png").write_bytes(b""), r"004\.png cannot be decoded"),
         (lambda root: (root / "mask" / "004.png").write_text("<html>"), r"004\.png cannot be decoded"),
+        (lambda root: cv2.imwrite(str(root / "mask/004.png"), np.full((128, 160), 38, np.uint8)), "no value above 38"),
         (shrink, r"002\.png is 30x20 but its image .* is 160x128"),
     ],
 )

@@ -153,9 +153,11 @@ def test_a_resumed_log_forgets_the_steps_after_its_checkpoint(tmp_path):
     for value in (3.0, 2.0, 1.0):
         log.add(1, 0.1, [torch.tensor(value)] * 3, ["a"])
     log.flush()
+    log.close()
     resumed = Log(tmp_path / "log.csv", resume_after=2)
     resumed.add(1, 0.1, [torch.tensor(7.0)] * 3, ["a"])
     resumed.flush()
+    resumed.close()
     assert resumed.mean(1) == pytest.approx(4.0)
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
 

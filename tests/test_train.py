@@ -6,6 +6,7 @@ import os
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import net
 import train
@@ -58,7 +59,13 @@ def test_the_backbone_is_a_group_of_its_own_at_its_own_ratio():
 def test_a_run_keeps_the_epochs_past_two_thirds_and_the_last(polyp_folder, capsys):
     train.train(small(polyp_folder, epoch=4, lossnet_factor=0.1))
     saved = polyp_folder / "saved"
-    assert sorted(path.name for path in saved.iterdir()) == ["config.json", "last.pt", "log.csv", "model-4"]
+    assert sorted(path.name for path in saved.iterdir()) == [
+        "config.json",
+        "last.pt",
+        "log.csv",
+        "model-4",
+        "tensorboard",
+    ]
     net.load_checkpoint(net.build(), saved / "model-4")
     record = json.loads((saved / "config.json").read_text())
     assert record["config"]["epoch"] == 4
@@ -69,6 +76,10 @@ def test_a_run_keeps_the_epochs_past_two_thirds_and_the_last(polyp_folder, capsy
     with open(saved / "log.csv") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8
+    board = EventAccumulator(str(saved / "tensorboard")).Reload()
+    for name in ("lr", "total", "structure", "lossnet"):
+        curve = [event.value for event in board.Scalars(f"train/{name}")]
+        assert curve == pytest.approx([float(row[name]) for row in rows], rel=1e-6)
     for row in rows:
         assert float(row["total"]) == pytest.approx(float(row["structure"]) + 0.1 * float(row["lossnet"]), rel=1e-5)
 
