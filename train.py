@@ -46,10 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def train(cfg: Config) -> Path:
     """One run, from the start or from <savepath>/last.pt; returns the last checkpoint, `<savepath>/model-<epoch>`."""
-    if cfg.classes != 1:
-        raise ValueError(f"classes is {cfg.classes}; expected 1: masks of several classes cannot be read yet")
-    if cfg.val_score not in score_names("official"):
-        raise ValueError(f"val_score is {cfg.val_score!r}; expected one of {', '.join(score_names('official'))}")
+    check(cfg)
     device = run.device(cfg.device)
     precision = Precision(cfg.amp, device, cfg.grad_clip)
     torch.backends.cudnn.enabled = cfg.cudnn
@@ -58,32 +55,18 @@ def train(cfg: Config) -> Path:
     training, held_out = training_and_validation_pairs(cfg)
     if cfg.check_data:
         print(f"{cfg.datapath}: {check_pairs(training + held_out)}")
-    network = build_network(cfg).to(device)
-    lossnet = build_lossnet(cfg)
-    if lossnet is not None:
-        lossnet.to(device)
+    network, lossnet = build_network(cfg).to(device), build_lossnet(cfg, device)
     optimiser = build_optimiser(network, cfg)
     parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "scaler": precision.scaler}
-    folder = Path(cfg.savepath)
     first, done, step, best = resume(cfg, parts) if cfg.resume else (0, 0, None, float("-inf"))
 
     # all that can be refused has been: from here on files are written
-    checkpoint.require_writable(folder)
+    folder = checkpoint.require_writable(cfg.savepath)
     if not cfg.resume:
         checkpoint.set_aside(folder / "last.pt")
     run.write_record(folder / "config.json", cfg, device)
     print(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
-    data = Data(cfg, training)
-    sampler = EpochSampler(len(data), cfg.seed)
-    loader = DataLoader(
-        data,
-        cfg.batch,
-        sampler=sampler,
-        collate_fn=data.collate,
-        num_workers=run.workers(cfg.workers),
-        worker_init_fn=ignore_signals,
-        pin_memory=device.type == "cuda",
-    )
+    loader, sampler = build_loader(cfg, training, device)
     log = Log(folder / "log.csv", step)
 
     def save_last(epoch: int, done: int) -> None:
@@ -100,7 +83,7 @@ def train(cfg: Config) -> Path:
             set_learning_rate(optimiser, lr)
             network.train()
             title = f"epoch {epoch + 1}/{cfg.epoch}"
-            with tqdm(total=len(data), initial=len(data) - len(sampler), desc=title, unit="image", disable=None) as bar:
+            with tqdm(total=len(training), initial=sampler.skip, desc=title, unit="image", disable=None) as bar:
                 for image, mask, names in loader:
                     image, mask = image.to(device, non_blocking=True), mask.to(device, non_blocking=True)
                     with precision.autocast():
@@ -132,6 +115,30 @@ def train(cfg: Config) -> Path:
                 checkpoint.save(network.state_dict(), folder / f"model-{epoch + 1}")
             save_last(epoch + 1, 0)
     return folder / f"model-{cfg.epoch}"
+
+
+def check(cfg: Config) -> None:
+    """ValueError for settings that no run can have yet, or that only the scores can judge."""
+    if cfg.classes != 1:
+        raise ValueError(f"classes is {cfg.classes}; expected 1: masks of several classes cannot be read yet")
+    if cfg.val_score not in score_names("official"):
+        raise ValueError(f"val_score is {cfg.val_score!r}; expected one of {', '.join(score_names('official'))}")
+
+
+def build_loader(cfg: Config, pairs: list[Pair], device: torch.device) -> tuple[DataLoader, EpochSampler]:
+    """Batches of `pairs`; the sampler says of which epoch."""
+    data = Data(cfg, pairs)
+    sampler = EpochSampler(len(data), cfg.seed)
+    loader = DataLoader(
+        data,
+        cfg.batch,
+        sampler=sampler,
+        collate_fn=data.collate,
+        num_workers=run.workers(cfg.workers),
+        worker_init_fn=ignore_signals,
+        pin_memory=device.type == "cuda",
+    )
+    return loader, sampler
 
 
 def training_and_validation_pairs(cfg: Config) -> tuple[list[Pair], list[Pair]]:
@@ -191,13 +198,13 @@ def build_network(cfg: Config) -> net.MSNet:
     return net.build(cfg.network, cfg.backbone, cfg.classes, pretrained)
 
 
-def build_lossnet(cfg: Config) -> LossNet | None:
+def build_lossnet(cfg: Config, device: torch.device) -> LossNet | None:
     if cfg.lossnet_factor == 0:
         return None
     if cfg.lossnet_weights == "random":
         print("WARNING: LossNet is a RANDOM VGG-16 (lossnet_weights='random'); scores will not compare")
-        return LossNet()
-    return LossNet(cfg.lossnet_weights == "imagenet" or cfg.lossnet_weights)
+        return LossNet().to(device)
+    return LossNet(cfg.lossnet_weights == "imagenet" or cfg.lossnet_weights).to(device)
 
 
 def build_optimiser(network: nn.Module, cfg: Config) -> torch.optim.SGD:
