@@ -24,9 +24,12 @@ def save(content: Any, path: str | Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch turns a failing write into a RuntimeError
-        free = shutil.disk_usage(path.parent).free / 2**20 if path.parent.is_dir() else 0
+        written = temporary.stat().st_size if temporary.exists() else 0
+        temporary.unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
         raise OSError(
-            f"could not write {path} ({error}); {free:.0f} MiB are free there. Files written earlier are intact; "
+            f"could not write {path} after {written >> 20} MiB ({error}); {free >> 20} MiB are free there. "
+            "Files written earlier are intact; "
             "make room or change `savepath`"
         ) from error
     finally:
