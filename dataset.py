@@ -73,9 +73,6 @@ class Batch(NamedTuple):
     mask: Tensor
     names: list[str]
 
-    def pin_memory(self) -> "Batch":
-        return Batch(self.image.pin_memory(), self.mask.pin_memory(), self.names)
-
 
 class Data(Dataset):
     """The training pairs under `cfg.datapath`, or those given, augmented as the original does.
