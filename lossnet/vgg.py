@@ -63,8 +63,9 @@ class LossNet(nn.Module):
         return loss
 
     def _prepare(self, maps: Tensor) -> Tensor:
-        maps = (maps.expand(-1, 3, -1, -1) - self.mean) / self.std
-        return F.interpolate(maps, (SIDE, SIDE), mode="bilinear", align_corners=False)
+        # normalising and resizing are linear, in either order the same: a grey map is resized once, not three times
+        small = F.interpolate(maps, (SIDE, SIDE), mode="bilinear", align_corners=False)
+        return (small - self.mean) / self.std
 
 
 def _load_features(features: nn.Sequential, path: str | Path) -> None:

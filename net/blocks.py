@@ -6,6 +6,7 @@ A volumetric network would change the seven names below and nothing in msnet.py 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 Conv, BatchNorm, MaxPool, AvgPool, GlobalPool = (
     nn.Conv2d,
@@ -49,17 +50,25 @@ class BoxView(nn.Module):
         total = x.sum(1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
         box = F.avg_pool2d(total, self.kernel, stride=1, padding=self.kernel // 2, divisor_override=1)
         norm = self.norm
-        mean, var = self._track(box) if norm.training else (norm.running_mean, norm.running_var)
-        assert mean is not None and var is not None
         channel = (1, -1) + (1,) * len(SPATIAL)
-        scale = (norm.weight * torch.rsqrt(var + norm.eps)).view(channel)
-        return torch.relu((box - mean.view(channel)) * scale + norm.bias.view(channel)).to(x.dtype)
+        if norm.training:
+            mean, var = self._track(box)
+            normal = ((box - mean.view(channel)) * torch.rsqrt(var + norm.eps).view(channel)).to(x.dtype)
+            scale, shift = norm.weight, norm.bias
+        else:  # the running statistics of the 64 channels are equal only up to how they were trained
+            assert norm.running_mean is not None and norm.running_var is not None
+            scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+            normal, shift = box, norm.bias - norm.running_mean * scale
+        wide = torch.addcmul(shift.view(channel).to(normal.dtype), normal, scale.view(channel).to(normal.dtype))
+        return wide.relu_().to(x.dtype)
 
     def _track(self, box: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance (1,) of the one map (N, 1, H, W), entered into the running statistics as BatchNorm does."""
         var, mean = torch.var_mean(box, dim=(0, *SPATIAL), correction=0)
-        n = box.numel()
         norm = self.norm
+        n: int | Tensor = box.numel()
+        if isinstance(norm, nn.SyncBatchNorm):
+            mean, var, n = _over_all_processes(mean, var, n)
         with torch.no_grad():
             assert norm.running_mean is not None and norm.running_var is not None
             assert norm.momentum is not None and norm.num_batches_tracked is not None
@@ -68,6 +77,13 @@ class BoxView(nn.Module):
             norm.running_var.lerp_(unbiased.expand_as(norm.running_var), norm.momentum)
             norm.num_batches_tracked += 1
         return mean, var
+
+
+def _over_all_processes(mean: Tensor, var: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, variance and count over the maps of every process, as SyncBatchNorm takes them; gradients included."""
+    sums = torch.stack((mean * n, (var + mean * mean) * n, torch.full_like(mean, n)))
+    total, squares, count = all_reduce(sums)
+    return total / count, squares / count - (total / count) ** 2, count
 
 
 def _drop_ones_kernel(module: nn.Module, state_dict: dict, prefix: str, *_) -> None:
