@@ -30,16 +30,21 @@ class Pair(NamedTuple):
 
 
 def list_images(folder: str | Path) -> dict[str, Path]:
-    """stem -> file of the images directly in a folder, sorted; ValueError if none, or if two share a stem."""
+    """name -> file of the images in a folder and, as clips/001, in its sub-folders; sorted.
+
+    FileNotFoundError for no such folder, ValueError if it holds no image or two of one name.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}; check the path")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-            if path.stem in found:
-                raise ValueError(f"{found[path.stem]} and {path.name} share the name {path.stem!r}; remove one")
-            found[path.stem] = path
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in inside.parts):
+            name = inside.with_suffix("").as_posix()
+            if name in found:
+                raise ValueError(f"{found[name]} and {path.name} share the name {name!r}; remove one")
+            found[name] = path
     if not found:
         raise ValueError(f"{folder} holds no image; expected files ending in {', '.join(sorted(SUFFIXES))}")
     return found
@@ -129,7 +134,11 @@ def read_grey(path: str | Path) -> tuple[np.ndarray, str]:
 
 
 def _decode(path: str | Path, flags: int) -> np.ndarray:
-    data = np.fromfile(path, np.uint8)  # not cv2.imread: it knows no error but None, and no non-ASCII name on Windows
+    try:
+        data = np.fromfile(path, np.uint8)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} has vanished; is its disk still there? The run can be resumed") from error
+    # not cv2.imread: it knows no error but None, and no non-ASCII name on Windows
     array = cv2.imdecode(data, flags) if data.size else None
     if array is None:
         raise ValueError(f"{path} ({data.size} bytes) cannot be decoded as an image; replace it")

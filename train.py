@@ -4,7 +4,7 @@ import dataclasses
 import sys
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -12,27 +12,31 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import net
 from configs import MAY_CHANGE, Config, parse
 from dataset import (
+    Batches,
     Data,
-    EpochSampler,
     Pair,
     TestImages,
     check_pairs,
     find_pairs,
     native_map,
     read_mask,
+    resize,
     split_pairs,
+    test_batch,
 )
-from engine import checkpoint, run
+from engine import checkpoint, distributed, run
+from engine.inference import Predictor
 from engine.log import Log
 from engine.precision import Precision
-from engine.stop import Stop, ignore_signals
+from engine.stop import Stop
 from lossnet import LossNet, total_loss
 from metrics import Scores, lower_is_better, score_names
 
@@ -47,74 +51,109 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train(cfg: Config) -> Path:
     """One run, from the start or from <savepath>/last.pt; returns the last checkpoint, `<savepath>/model-<epoch>`."""
     check(cfg)
-    device = run.device(cfg.device)
+    with distributed.team(run.device(cfg.device)) as team:
+        return train_with(team, cfg)
+
+
+def train_with(team: distributed.Team, cfg: Config) -> Path:
+    """The run as one process of `team` sees it; process 0 prints and writes."""
+    device, say = team.device, print if team.writes else silent
     precision = Precision(cfg.amp, device, cfg.grad_clip)
     torch.backends.cudnn.enabled = cfg.cudnn
     run.seed_everything(cfg.seed)
+    run.keep_memory()
 
     training, held_out = training_and_validation_pairs(cfg)
-    if cfg.check_data:
-        print(f"{cfg.datapath}: {check_pairs(training + held_out)}")
-    network, lossnet = build_network(cfg).to(device), build_lossnet(cfg, device)
-    optimiser = build_optimiser(network, cfg)
+    if cfg.check_data and team.writes:
+        say(f"{cfg.datapath}: {check_pairs(training + held_out)}")
+    network, lossnet = build_network(cfg, team, say), build_lossnet(cfg, device, say)
+    optimiser = build_optimiser(network, cfg, precision)
+    network, optimiser = precision.prepare(network, optimiser)
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(cfg.ema), use_buffers=True) if cfg.ema else None
     parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "scaler": precision.scaler}
-    first, done, step, best = resume(cfg, parts) if cfg.resume else (0, 0, None, float("-inf"))
+    parts |= {"ema": averaged} if averaged else {}
+    first, done, step, best = resume(cfg, parts, say) if cfg.resume else (0, 0, None, float("-inf"))
+    model = distributed.wrap(network, team)
+    model = torch.compile(model, dynamic=True) if cfg.compile else model  # type: ignore[assignment]
 
     # all that can be refused has been: from here on files are written
-    folder = checkpoint.require_writable(cfg.savepath)
-    if not cfg.resume:
-        checkpoint.set_aside(folder / "last.pt")
-    run.write_record(folder / "config.json", cfg, device)
-    print(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
-    loader, sampler = build_loader(cfg, training, device)
-    log = Log(folder / "log.csv", step)
+    folder = Path(cfg.savepath)
+    if team.writes:
+        checkpoint.require_writable(folder)
+        if not cfg.resume:
+            checkpoint.set_aside(folder / "last.pt")
+        run.write_record(folder / "config.json", cfg, device)
+    say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
+    loader, batches = build_loader(cfg, training, team)
+    log = Log(folder / "log.csv", step, team.writes)
 
     def save_last(epoch: int, done: int) -> None:
         log.flush()  # raises if a loss was not finite: last.pt stays as it was
-        state = {name: part.state_dict() for name, part in parts.items()}
-        place = {"epoch": epoch, "done": done, "step": log.step, "best": best}
-        record = {"config": dataclasses.asdict(cfg), "random": checkpoint.random_states()}
-        checkpoint.save(state | place | record, folder / "last.pt")
+        log.scalar("train/loss_scale", precision.scale)
+        if team.writes:
+            state = {name: part.state_dict() for name, part in parts.items()}
+            place = {"epoch": epoch, "done": done, "step": log.step, "best": best}
+            record = {"config": dataclasses.asdict(cfg), "random": checkpoint.random_states()}
+            checkpoint.save(state | place | record, folder / "last.pt")
+
+    def save_model(name: str) -> None:
+        if team.writes:
+            checkpoint.save(network.state_dict(), folder / name)
+            if averaged:
+                checkpoint.save(averaged.module.state_dict(), folder / f"{name}-ema")
 
     with Stop(cfg.walltime) as stop, closing(log):
         for epoch in range(first, cfg.epoch):
-            sampler.start(epoch, skip=done * cfg.batch)
+            batches.start(epoch, done)
             lr = learning_rate(cfg, epoch)
             set_learning_rate(optimiser, lr)
             network.train()
-            title = f"epoch {epoch + 1}/{cfg.epoch}"
-            with tqdm(total=len(training), initial=sampler.skip, desc=title, unit="image", disable=None) as bar:
+            title, seen, shown = f"epoch {epoch + 1}/{cfg.epoch}", done * cfg.batch, None
+            quiet = None if team.writes else True
+            with tqdm(total=len(training), initial=seen, desc=title, unit="image", disable=quiet) as bar:
                 for image, mask, names in loader:
-                    image, mask = image.to(device, non_blocking=True), mask.to(device, non_blocking=True)
+                    image, mask = to_device(image, cfg, device), mask.to(device, non_blocking=True)
+                    share = batches.share(done)
                     with precision.autocast():
-                        logits = network(image).float()
+                        logits = model(image).float()
                         loss = total_loss(logits, mask, lossnet, cfg.lossnet_factor, cfg.weighted_bce)
-                    precision.step(loss.total, optimiser, network)
-                    log.add(epoch + 1, lr, loss, names)
+                    # gradients are averaged over processes: so weighed, they are the gradient of the whole batch
+                    norm = precision.step(loss.total * (team.size * share), optimiser, network)
+                    if averaged:
+                        averaged.update_parameters(network)
+                    log.add(epoch + 1, lr, loss, norm, names, share)
+                    shown = (image, mask, activated(logits.detach()))
+                    bar.update(batches.count(done))
                     done += 1
-                    bar.update(len(names))
                     if not bar.disable and done % 10 == 1:  # reading a loss waits for the device
                         bar.set_postfix_str(f"lr={lr:.6f} | loss={loss.total.item():.6f}")
-                    if stop.reason or (cfg.save_every and log.step % cfg.save_every == 0):
+                    if reason := distributed.any_of(stop.reason):
                         save_last(epoch, done)
-                    if stop.reason:
-                        print(f"stopped by {stop.reason} at step {log.step}; go on with --resume True", flush=True)
-                        sys.exit(stop.code)
+                        say(f"stopped by {stop.name(reason)} at step {log.step}; go on with --resume True", flush=True)
+                        sys.exit(reason)
+                    if cfg.save_every and log.step % cfg.save_every == 0:
+                        save_last(epoch, done)
             done = 0
             log.flush()
+            if shown:  # not when a resume finds the epoch's last step done
+                log.panel("train/image | mask | map", *shown)
             line = f"step:{log.step}/{epoch + 1}/{cfg.epoch} | lr={lr:.6f} | loss={log.mean(epoch + 1):.6f}"
             if held_out and ((epoch + 1) % cfg.val_every == 0 or epoch + 1 == cfg.epoch):
-                score = validate(network, held_out, cfg, device)
-                log.score(cfg.val_score, score)
+                score = validate(averaged.module if averaged else network, held_out, cfg, team, log)
+                log.scalar(f"validation/{cfg.val_score}", score)
                 line += f" | {cfg.val_score}={score:.4f}"
                 if better(cfg.val_score, score, best):
                     best, line = score, line + " best"
-                    checkpoint.save(network.state_dict(), folder / "model-best")
-            print(f"{datetime.now():%Y-%m-%d %H:%M:%S} | {line}", flush=True)
+                    save_model("model-best")
+            say(f"{datetime.now():%Y-%m-%d %H:%M:%S} | {line}", flush=True)
             if keeps(cfg, epoch):
-                checkpoint.save(network.state_dict(), folder / f"model-{epoch + 1}")
+                save_model(f"model-{epoch + 1}")
             save_last(epoch + 1, 0)
     return folder / f"model-{cfg.epoch}"
+
+
+def silent(*_: object, **__: object) -> None:
+    """What a process says that is not the one to speak."""
 
 
 def check(cfg: Config) -> None:
@@ -125,26 +164,36 @@ def check(cfg: Config) -> None:
         raise ValueError(f"val_score is {cfg.val_score!r}; expected one of {', '.join(score_names('official'))}")
 
 
-def build_loader(cfg: Config, pairs: list[Pair], device: torch.device) -> tuple[DataLoader, EpochSampler]:
-    """Batches of `pairs`; the sampler says of which epoch."""
+def build_loader(cfg: Config, pairs: list[Pair], team: distributed.Team) -> tuple[DataLoader, Batches]:
+    """Batches of `pairs`, in processes that live as long as the run; the sampler says of which epoch."""
     data = Data(cfg, pairs)
-    sampler = EpochSampler(len(data), cfg.seed)
+    batches = Batches(len(data), cfg, team.rank, team.size)
+    workers = run.workers(cfg.workers)
     loader = DataLoader(
         data,
-        cfg.batch,
-        sampler=sampler,
+        batch_sampler=batches,
         collate_fn=data.collate,
-        num_workers=run.workers(cfg.workers),
-        worker_init_fn=ignore_signals,
-        pin_memory=device.type == "cuda",
+        num_workers=workers,
+        worker_init_fn=run.start_worker,
+        persistent_workers=workers > 0,
+        pin_memory=team.device.type == "cuda",
     )
-    return loader, sampler
+    return loader, batches
+
+
+def to_device(image: Tensor, cfg: Config, device: torch.device) -> Tensor:
+    order = torch.channels_last if cfg.channels_last else torch.contiguous_format
+    return image.to(device, non_blocking=True).contiguous(memory_format=order)
+
+
+def activated(logits: Tensor) -> Tensor:
+    return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
 
 
 def training_and_validation_pairs(cfg: Config) -> tuple[list[Pair], list[Pair]]:
     """Pairs to train on and to validate on; a test set of the Config as valpath is warned about."""
     if not cfg.valpath:
-        return split_pairs(find_pairs(cfg.datapath), cfg.val_fraction, cfg.seed)
+        return split_pairs(find_pairs(cfg.datapath), cfg.val_fraction, cfg.seed, cfg.group)
     if Path(cfg.valpath).resolve() in {Path(cfg.testpath, name).resolve() for name in cfg.testsets}:
         warnings.warn(
             f"valpath {cfg.valpath} is a test set: choosing a checkpoint by it spoils its scores; "
@@ -154,19 +203,36 @@ def training_and_validation_pairs(cfg: Config) -> tuple[list[Pair], list[Pair]]:
     return find_pairs(cfg.datapath), find_pairs(cfg.valpath)
 
 
-@torch.inference_mode()
-def validate(network: nn.Module, pairs: Sequence[Pair], cfg: Config, device: torch.device) -> float:
-    """The score `val_score` of the maps that prediction would write for these pairs."""
-    scores = Scores("official")
-    network.eval()
-    images = TestImages({pair.name: pair.image for pair in pairs}, cfg)
-    loader = DataLoader(images, batch_size=None, num_workers=run.workers(cfg.workers), worker_init_fn=ignore_signals)
-    bar = tqdm(zip(pairs, loader, strict=True), "validate", len(pairs), unit="image", leave=False, disable=None)
-    for pair, (image, height, width, _) in bar:
-        pred = torch.sigmoid(network(image[None].to(device)))[0, 0].float().cpu().numpy()
-        scores.update(np.array(native_map(pred, height, width)), read_mask(pair.mask))
-    network.train()
-    return scores.result()[cfg.val_score]
+def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distributed.Team, log: Log) -> float:
+    """The score `val_score` of the maps that prediction would write for these pairs, each scored by one process."""
+    scores, mine = Scores("official"), pairs[team.rank :: team.size]
+    was_training, _ = network.training, network.eval()
+    predictor = Predictor(network, team.device)
+    images = TestImages({pair.name: pair.image for pair in mine}, cfg)
+    workers = run.workers(cfg.workers)
+    loader = DataLoader(
+        images, cfg.test_batch, collate_fn=test_batch, num_workers=workers, worker_init_fn=run.start_worker
+    )
+    masks = iter(mine)
+    with tqdm(
+        total=len(mine), desc="validate", unit="image", leave=False, disable=None if team.writes else True
+    ) as bar:
+        for number, (image, sizes, names) in enumerate(loader):
+            preds = predictor(image)
+            gts = [read_mask(next(masks).mask) for _ in names]
+            for pred, size, gt in zip(preds.numpy(), sizes, gts, strict=True):
+                scores.update(np.array(native_map(pred[0], *size)), gt)
+            if number == 0:
+                small = np.stack([resize(gt, cfg.size) for gt in gts])[:, None] / 255
+                log.panel("validation/image | mask | map", image, torch.from_numpy(small), preds)
+            bar.update(len(names))
+    network.train(was_training)
+    merged = Scores("official")
+    for state in distributed.gathered(scores.state_dict()):
+        part = Scores("official")
+        part.load_state_dict(state)
+        merged.merge(part)
+    return merged.result()[cfg.val_score]
 
 
 def better(name: str, score: float, best: float) -> bool:
@@ -174,7 +240,7 @@ def better(name: str, score: float, best: float) -> bool:
     return score > best if not lower_is_better(name) or best == float("-inf") else score < best
 
 
-def resume(cfg: Config, parts: dict[str, Any]) -> tuple[int, int, int, float]:
+def resume(cfg: Config, parts: dict[str, Any], say: Callable) -> tuple[int, int, int, float]:
     """Fill `parts` from last.pt; (epoch, its batches already done, steps so far, best validation score)."""
     path = Path(cfg.savepath, "last.pt")
     state = checkpoint.load(path)
@@ -182,7 +248,7 @@ def resume(cfg: Config, parts: dict[str, Any]) -> tuple[int, int, int, float]:
     for name, part in parts.items():
         part.load_state_dict(state[name])
     checkpoint.restore_random_states(state["random"])
-    print(f"resuming {path}: epoch {state['epoch'] + 1}, step {state['step']}")
+    say(f"resuming {path}: epoch {state['epoch'] + 1}, step {state['step']}")
     return state["epoch"], state["done"], state["step"], state["best"]
 
 
@@ -191,23 +257,32 @@ def keeps(cfg: Config, epoch: int) -> bool:
     return epoch > cfg.epoch * cfg.save_from or epoch + 1 == cfg.epoch
 
 
-def build_network(cfg: Config) -> net.MSNet:
+def build_network(cfg: Config, team: distributed.Team, say: Callable) -> nn.Module:
     pretrained = {"imagenet": True, "random": False}.get(cfg.backbone_weights, cfg.backbone_weights)
     if pretrained is False:
-        print("WARNING: the backbone starts from RANDOM weights (backbone_weights='random'); scores will not compare")
-    return net.build(cfg.network, cfg.backbone, cfg.classes, pretrained)
+        say("WARNING: the backbone starts from RANDOM weights (backbone_weights='random'); scores will not compare")
+    network: nn.Module = net.build(cfg.network, cfg.backbone, cfg.classes, pretrained)
+    if cfg.sync_batchnorm and team.size > 1:
+        if team.device.type != "cuda":
+            raise ValueError("sync_batchnorm is True on the CPU; PyTorch's SyncBatchNorm needs CUDA")
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if cfg.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    return network.to(team.device)
 
 
-def build_lossnet(cfg: Config, device: torch.device) -> LossNet | None:
+def build_lossnet(cfg: Config, device: torch.device, say: Callable) -> LossNet | None:
     if cfg.lossnet_factor == 0:
         return None
     if cfg.lossnet_weights == "random":
-        print("WARNING: LossNet is a RANDOM VGG-16 (lossnet_weights='random'); scores will not compare")
-        return LossNet().to(device)
-    return LossNet(cfg.lossnet_weights == "imagenet" or cfg.lossnet_weights).to(device)
+        say("WARNING: LossNet is a RANDOM VGG-16 (lossnet_weights='random'); scores will not compare")
+    lossnet = LossNet({"imagenet": True, "random": None}.get(cfg.lossnet_weights, cfg.lossnet_weights)).to(device)
+    if cfg.channels_last:
+        lossnet = lossnet.to(memory_format=torch.channels_last)
+    return lossnet
 
 
-def build_optimiser(network: nn.Module, cfg: Config) -> torch.optim.SGD:
+def build_optimiser(network: nn.Module, cfg: Config, precision: Precision) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum over two parameter groups, backbone and rest.
 
     Official: the groups look for a name that nothing has, so all weights train at lr. Paper: the backbone at a tenth.
@@ -215,7 +290,7 @@ def build_optimiser(network: nn.Module, cfg: Config) -> torch.optim.SGD:
     backbone = [p for name, p in network.named_parameters() if name.startswith("resnet.")]
     rest = [p for name, p in network.named_parameters() if not name.startswith("resnet.")]
     groups = [{"params": backbone, "ratio": cfg.backbone_lr_ratio}, {"params": rest, "ratio": 1.0}]
-    return torch.optim.SGD(groups, cfg.lr, cfg.momen, weight_decay=cfg.decay, nesterov=cfg.nesterov)
+    return precision.sgd(groups, lr=cfg.lr, momentum=cfg.momen, weight_decay=cfg.decay, nesterov=cfg.nesterov)
 
 
 def learning_rate(cfg: Config, epoch: int) -> float:

@@ -12,6 +12,7 @@ POLYP_TESTSETS = ("CVC-300", "CVC-ClinicDB", "Kvasir", "CVC-ColonDB", "ETIS-Lari
 MAY_CHANGE = {
     *("savepath", "mapspath", "testpath", "testsets", "snapshot", "mode", "before", "after"),
     *("resume", "resume_changed", "save_every", "walltime", "device", "workers", "check_data", "save_from"),
+    *("cache", "test_batch", "test_amp", "test_scales", "test_flip"),
 }
 
 
@@ -40,7 +41,7 @@ class Config:
     lossnet_factor: float = 0.1  # 0 leaves LossNet out
     weighted_bce: bool = False  # Official: pixel weights cancel. Paper: True
     # optimisation
-    batch: int = 16
+    batch: int = 16  # images per step, over all processes
     lr: float = 0.05  # peak, reached mid-run
     momen: float = 0.9
     decay: float = 5e-4
@@ -48,9 +49,13 @@ class Config:
     backbone_lr_ratio: float = 1.0  # Official: all weights train at lr. Paper: 0.1 (backbone 0.005)
     epoch: int = 50
     save_from: float = 2 / 3  # checkpoints after every epoch past this part of the run
-    amp: Literal["auto", "native-fp16", "native-bf16", "off"] = "auto"  # auto: native-fp16 on CUDA, else off
+    amp: Literal["auto", "native-fp16", "native-bf16", "apex", "off"] = "auto"  # auto: native-fp16 on CUDA, else off
     grad_clip: float = 0.0  # largest norm of the gradient; 0 leaves it as it is, as the original
     cudnn: bool = True  # Official: off, for an old PyTorch's sake; it costs most of the speed
+    channels_last: bool = True  # memory order of images and weights: same numbers to rounding, faster
+    compile: bool = False  # torch.compile: a slow start, then faster steps
+    sync_batchnorm: bool = False  # statistics over all processes; CUDA only
+    ema: float = 0.0  # decay of averaged weights, model-<epoch>-ema; 0: none, as the original
     # nights: last.pt is written after every epoch, every save_every steps, and when the run is told to stop
     resume: bool = False  # go on from <savepath>/last.pt
     resume_changed: tuple[str, ...] = ()  # fields that may differ from the run that is resumed
@@ -59,6 +64,7 @@ class Config:
     # validation. Official: none. Never a test set
     valpath: str = ""  # pairs, laid out like datapath
     val_fraction: float = 0.0  # or this part of datapath, drawn by `seed`
+    group: str = ""  # regular expression for the clip, volume or patient in a name; "": its sub-folder, if any
     val_every: int = 1  # epochs
     val_score: str = "M_dice"  # the score that chooses model-best
     # images
@@ -70,6 +76,12 @@ class Config:
     train_std: tuple[float, ...] = (56.77, 55.97, 57.50)
     test_mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # RGB, on 0..1. Official: not the training statistics
     test_std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    cache: str = ""  # decoded and resized training images: "" | ram | a folder
+    # prediction. Official: one image at a time, float32, one view
+    test_batch: int = 4  # images at once; same maps to rounding
+    test_amp: Literal["native-fp16", "native-bf16", "off"] = "off"
+    test_scales: tuple[float, ...] = (1.0,)  # maps are averaged over these sizes of the input
+    test_flip: bool = False  # and over the mirrored input
     # machine
     device: str = "auto"  # auto | cpu | cuda | cuda:1
     workers: int = 8  # processes that read images, at most one per core; 0 reads in the main one
@@ -90,10 +102,12 @@ class Config:
         hints = typing.get_type_hints(type(self))
         for field in fields(self):
             object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name), hints[field.name]))
-        for name in ("batch", "epoch", "size", "classes", "val_every"):
+        for name in ("batch", "epoch", "size", "classes", "val_every", "test_batch"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("workers", "seed", "lossnet_factor", "decay", "rotate", "grad_clip", "save_every", "walltime"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
+        self._require("ema", 0 <= self.ema < 1, "at least 0 and below 1, such as 0.999")
+        self._require("test_scales", bool(self.test_scales) and min(self.test_scales) > 0, "factors above 0")
         for name in ("momen", "flip", "save_from"):
             self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
         for name in ("train_mean", "train_std", "test_mean", "test_std"):

@@ -10,20 +10,23 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-COLUMNS = ("step", "epoch", "lr", "total", "structure", "lossnet")
+from engine import distributed
+
+COLUMNS = ("step", "epoch", "lr", "total", "structure", "lossnet", "grad_norm")
 
 
 class Log:
     """log.csv, one row per step, and the same curves for TensorBoard in tensorboard/ beside it.
 
-    Losses stay on the device until `flush`, so that no step waits for one.
+    Losses stay on the device until `flush`, so that no step waits for one. On several processes every one adds its
+    part and all flush together; the one with `writes` has the files.
     """
 
-    def __init__(self, path: Path, resume_after: int | None = None):
+    def __init__(self, path: Path, resume_after: int | None = None, writes: bool = True):
         """Start anew, or keep the rows of the first `resume_after` steps: a crash may have left later ones."""
-        self.path, self.step = path, resume_after or 0
-        self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
+        self.path, self.step, self._writes = path, resume_after or 0, writes
         self._losses: list[Tensor] = []
+        self._norms: list[Tensor] = []
         self._rows: list[tuple[int, int, float, list[str]]] = []
         self._totals: dict[int, list[float]] = {}  # epoch -> total of each step
         kept: list[list[str]] = []
@@ -32,44 +35,74 @@ class Log:
                 kept = [row for row in csv.reader(file) if row[:1] and row[0].isdigit() and int(row[0]) <= self.step]
         for row in kept:
             self._totals.setdefault(int(row[1]), []).append(float(row[3]))
+        if not writes:
+            return
+        self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
         temporary = path.with_name(f".{path.name}.part")
         with open(temporary, "w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *kept])
         os.replace(temporary, path)
 
-    def add(self, epoch: int, lr: float, loss: Sequence[Tensor], names: list[str]) -> None:
-        """Keep one step's (total, structure, lossnet) scalars and the names of its images."""
+    def add(
+        self, epoch: int, lr: float, loss: Sequence[Tensor], norm: Tensor, names: list[str], share: float = 1.0
+    ) -> None:
+        """Keep one step's (total, structure, lossnet) scalars, its gradient's norm and the names of its images.
+
+        share: the part of the step's images that this process has; the losses are its means over them.
+        """
         self.step += 1
-        self._losses.append(torch.stack(tuple(loss)).detach())
+        self._losses.append(torch.stack(tuple(loss)).detach() * share)
+        self._norms.append(norm)
         self._rows.append((self.step, epoch, lr, names))
 
     def flush(self) -> None:
         """Write what was added; FloatingPointError for a loss that is not finite, naming step, parts and images."""
         if not self._rows:
             return
-        losses, rows = torch.stack(self._losses).tolist(), self._rows
-        self._losses, self._rows = [], []
-        with open(self.path, "a", newline="") as file:
-            for (step, epoch, lr, names), values in zip(rows, losses, strict=True):
-                csv.writer(file).writerow((step, epoch, lr, *values))
-                for name, value in zip(("lr", *COLUMNS[3:]), (lr, *values), strict=True):
-                    self._board.add_scalar(f"train/{name}", value, step)
-                self._totals.setdefault(epoch, []).append(values[0])
-                if not math.isfinite(values[0]):
-                    raise FloatingPointError(
-                        "loss is {} at step {}, epoch {} (structure {}, lossnet {}) on {}; lower `lr`, "
-                        "set `grad_clip`, or look at these images. Checkpoints so far are intact".format(
-                            values[0], step, epoch, *values[1:], ", ".join(names)
-                        )
-                    )
+        losses, rows = distributed.total(torch.stack(self._losses)).tolist(), self._rows
+        norms = torch.stack(self._norms).tolist()
+        self._losses, self._norms, self._rows = [], [], []
+        bad = next((i for i, values in enumerate(losses) if not math.isfinite(values[0])), None)
+        good = [((*row[:3], *loss, norm)) for row, loss, norm in zip(rows, losses, norms, strict=True)]
+        for row in good:
+            self._totals.setdefault(row[1], []).append(row[3])
+        if self._writes:
+            with open(self.path, "a", newline="") as file:
+                csv.writer(file).writerows(good if bad is None else good[: bad + 1])
+            for row in good:
+                for name, value in zip(COLUMNS[2:], row[2:], strict=True):
+                    self._board.add_scalar(f"train/{name}", value, row[0])
+        if bad is not None:
+            step, epoch, _, total, structure, lossnet, _ = good[bad]
+            names = ", ".join(name for part in distributed.gathered(rows[bad][3]) for name in part)
+            raise FloatingPointError(
+                f"loss is {total} at step {step}, epoch {epoch} (structure {structure}, lossnet {lossnet}) on {names}; "
+                "lower `lr`, set `grad_clip`, or look at these images. Checkpoints so far are intact"
+            )
 
-    def score(self, name: str, value: float) -> None:
-        """A validation score after the steps so far, for TensorBoard."""
-        self._board.add_scalar(f"validation/{name}", value, self.step)
+    def scalar(self, name: str, value: float) -> None:
+        """A value after the steps so far, for TensorBoard: a validation score, the loss scaling."""
+        if self._writes:
+            self._board.add_scalar(name, value, self.step)
+
+    def panel(self, name: str, image: Tensor, mask: Tensor, pred: Tensor, most: int = 4) -> None:
+        """A picture for TensorBoard: image | mask | map, one example a row.
+
+        image (N, 3, H, W) float of any range; mask, pred (N, C, H, W) in [0, 1]; of several classes each is a column.
+        """
+        if not self._writes:
+            return
+        rows = []
+        for picture, *greys in zip(image[:most].float().cpu(), mask.float().cpu(), pred.detach().float().cpu()):
+            low, high = picture.min(), picture.max()
+            maps = [channel.expand(3, -1, -1) for grey in greys for channel in grey]
+            rows.append(torch.cat([(picture - low) / (high - low).clamp(min=1e-6), *maps], 2))
+        self._board.add_image(name, torch.cat(rows, 1).clamp(0, 1), self.step)
 
     def close(self) -> None:
         """Let go of TensorBoard's file."""
-        self._board.close()
+        if self._writes:
+            self._board.close()
 
     def mean(self, epoch: int) -> float:
         """Mean total loss of an epoch's steps, those before a resume included."""

@@ -1,39 +1,105 @@
-"""Mixed precision: PyTorch's native autocast, with loss scaling where float16 needs it."""
+"""Mixed precision: PyTorch's native autocast, or NVIDIA apex where it is installed; the optimiser that goes with it."""
 
-from contextlib import AbstractContextManager
+import importlib
+import importlib.util
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 DTYPES = {"off": None, "native-fp16": torch.float16, "native-bf16": torch.bfloat16}
+NATIVE = "amp native-fp16 needs no installation, does the same and is at least as fast"
 
 
 class Precision:
-    """`with precision.autocast(): loss = ...`, then `precision.step(loss, optimiser, net)`.
+    """`with precision.autocast(): loss = ...`, then `precision.step(loss, optimiser, network)`.
 
-    amp: off | native-fp16 | native-bf16 | auto (the original's native-fp16 on CUDA, off elsewhere).
+    amp: off | native-fp16 | native-bf16 | apex | auto (the original's native-fp16 on CUDA, off elsewhere).
+    apex is what the original's README asks for: its `amp` at level O1 where the installed build still has it (apex
+    dropped it on 2025-05-08), its FusedSGD under native float16 autocast on a newer build.
     grad_clip: largest norm of the gradient; 0 leaves it as it is.
+    Raises ValueError for float16 without CUDA, ModuleNotFoundError for an apex that is missing or another package.
     """
 
     def __init__(self, amp: str, device: torch.device, grad_clip: float = 0.0):
         if amp == "auto":
             amp = "native-fp16" if device.type == "cuda" else "off"
+        self.apex: Any = None  # apex.amp of an old build
+        self.sgd: Callable[..., torch.optim.Optimizer] = _fused_sgd
+        if amp == "apex":
+            part = apex_part()
+            amp = "native-fp16"
+            if part == "amp":
+                self.apex, amp = importlib.import_module("apex.amp"), "off"
+            else:
+                self.sgd = importlib.import_module("apex.optimizers").FusedSGD
         if amp == "native-fp16" and device.type != "cuda":
             raise ValueError(
                 f"amp is native-fp16 on {device.type}; float16 trains on CUDA only: use native-bf16 or off"
             )
         self.device, self.dtype, self.grad_clip = device, DTYPES[amp], grad_clip
-        self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "native-fp16")
+        # what a checkpoint keeps of the loss scaling: apex's module has the same two methods
+        self.scaler = self.apex or torch.amp.GradScaler(device.type, enabled=amp == "native-fp16")
+
+    def prepare(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """Both as they train; only the old apex changes them."""
+        return self.apex.initialize(network, optimiser, opt_level="O1") if self.apex else (network, optimiser)
 
     def autocast(self) -> AbstractContextManager:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
 
-    def step(self, loss: Tensor, optimiser: torch.optim.Optimizer, net: nn.Module) -> None:
-        """One update of `net`'s weights; with float16 a step whose gradients overflow is left out."""
+    @property
+    def scale(self) -> float:
+        """What losses are multiplied with before their gradients are taken; 1 without float16."""
+        return self.apex.state_dict()["loss_scaler0"]["loss_scale"] if self.apex else self.scaler.get_scale()
+
+    def step(self, loss: Tensor, optimiser: torch.optim.Optimizer, network: nn.Module) -> Tensor:
+        """One update of the weights; the norm of the gradient before clipping, a scalar left on the device.
+
+        With float16 a step whose gradients overflow is left out.
+        """
         optimiser.zero_grad(set_to_none=True)
+        if self.apex:
+            with self.apex.scale_loss(loss, optimiser) as scaled:
+                scaled.backward()
+            norm = self._norm(network)
+            optimiser.step()
+            return norm
         self.scaler.scale(loss).backward()
-        if self.grad_clip:
-            self.scaler.unscale_(optimiser)
-            nn.utils.clip_grad_norm_(net.parameters(), self.grad_clip)
+        self.scaler.unscale_(optimiser)
+        norm = self._norm(network)
         self.scaler.step(optimiser)
         self.scaler.update()
+        return norm
+
+    def _norm(self, network: nn.Module) -> Tensor:
+        # an infinite limit clips nothing but measures
+        return nn.utils.clip_grad_norm_(network.parameters(), self.grad_clip or float("inf")).detach()
+
+
+def apex_part() -> str:
+    """What the installed apex offers: "amp" (old builds) or "optimizers". ModuleNotFoundError saying what to do.
+
+    Found by its files: importing the package of that name on PyPI, a web toolkit, is what this avoids.
+    """
+    spec = importlib.util.find_spec("apex")
+    if spec is None:
+        raise ModuleNotFoundError(f"amp is apex but NVIDIA apex is not installed; {NATIVE}")
+    for part in ("amp", "optimizers"):
+        if any(Path(folder, part, "__init__.py").is_file() for folder in spec.submodule_search_locations or ()):
+            return part
+    raise ModuleNotFoundError(
+        f"the installed package apex ({spec.origin}) is not NVIDIA's: PyPI's package of that name is a web toolkit. "
+        f"`pip uninstall apex`; {NATIVE}"
+    )
+
+
+def _fused_sgd(groups: list[dict], lr: float, **keywords: Any) -> torch.optim.Optimizer:
+    """SGD in one kernel per step, on the devices that have it; the same numbers to rounding."""
+    device = groups[0]["params"][0].device.type
+    return torch.optim.SGD(groups, lr, fused=device in ("cpu", "cuda"), **keywords)

@@ -4,9 +4,11 @@ import signal
 import time
 from types import FrameType
 
+WALLTIME = 124  # as timeout(1) exits
+
 
 class Stop:
-    """`with Stop(hours) as stop:` then `if stop.reason:` after each step; leave with `stop.code`.
+    """`with Stop(hours) as stop:` then `if stop.reason: sys.exit(stop.reason)` after each step.
 
     SIGTERM and SIGINT ask for a stop (codes 143 and 130), so does the wall clock after `hours` (0: never; code 124). A
     second Ctrl-C interrupts at once.
@@ -25,14 +27,15 @@ class Stop:
             signal.signal(number, handler)
 
     @property
-    def reason(self) -> str:
+    def reason(self) -> int:
+        """The exit code to stop with, 0 to go on."""
         if self._signal:
-            return signal.Signals(self._signal).name
-        return "walltime" if time.monotonic() > self.deadline else ""
+            return 128 + self._signal
+        return WALLTIME if time.monotonic() > self.deadline else 0
 
-    @property
-    def code(self) -> int:
-        return 128 + self._signal if self._signal else 124
+    @staticmethod
+    def name(reason: int) -> str:
+        return "walltime" if reason == WALLTIME else signal.Signals(reason - 128).name
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         if self._signal == signal.SIGINT == number:

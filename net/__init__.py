@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 import weights
+from net.fold import fold_batchnorm
 from net.msnet import M2SNet, MSNet
 from net.res2net import Res2Net50
 
@@ -78,4 +79,4 @@ def _pick(what: str, name: str, choices: dict):
     return choices[name]
 
 
-__all__ = ["M2SNet", "MSNet", "Res2Net50", "build", "load_checkpoint"]
+__all__ = ["M2SNet", "MSNet", "Res2Net50", "build", "fold_batchnorm", "load_checkpoint"]

@@ -54,7 +54,8 @@ class BoxView(nn.Module):
         if norm.training:
             mean, var = self._track(box)
             normal = ((box - mean.view(channel)) * torch.rsqrt(var + norm.eps).view(channel)).to(x.dtype)
-            scale, shift = norm.weight, norm.bias
+            scale: Tensor = norm.weight
+            shift: Tensor = norm.bias
         else:  # the running statistics of the 64 channels are equal only up to how they were trained
             assert norm.running_mean is not None and norm.running_var is not None
             scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
@@ -66,9 +67,9 @@ class BoxView(nn.Module):
         """Mean and variance (1,) of the one map (N, 1, H, W), entered into the running statistics as BatchNorm does."""
         var, mean = torch.var_mean(box, dim=(0, *SPATIAL), correction=0)
         norm = self.norm
-        n: int | Tensor = box.numel()
+        n: float | Tensor = box.numel()
         if isinstance(norm, nn.SyncBatchNorm):
-            mean, var, n = _over_all_processes(mean, var, n)
+            mean, var, n = _over_all_processes(mean, var, box.numel())
         with torch.no_grad():
             assert norm.running_mean is not None and norm.running_var is not None
             assert norm.momentum is not None and norm.num_batches_tracked is not None
@@ -81,9 +82,9 @@ class BoxView(nn.Module):
 
 def _over_all_processes(mean: Tensor, var: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, variance and count over the maps of every process, as SyncBatchNorm takes them; gradients included."""
-    sums = torch.stack((mean * n, (var + mean * mean) * n, torch.full_like(mean, n)))
-    total, squares, count = all_reduce(sums)
-    return total / count, squares / count - (total / count) ** 2, count
+    count, total = all_reduce(torch.stack((torch.full_like(mean, n), mean * n)))
+    middle = total / count
+    return middle, all_reduce((var + (mean - middle) ** 2) * n) / count, count
 
 
 def _drop_ones_kernel(module: nn.Module, state_dict: dict, prefix: str, *_) -> None:

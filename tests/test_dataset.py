@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 import dataset
 import pairs
-from dataset import Config, Data, EpochSampler, TestImages, find_pairs
+from dataset import Batches, Config, Data, TestImages, find_pairs
 from tests.conftest import GOLDEN
 
 
@@ -54,14 +54,14 @@ def test_a_batch_has_one_size_of_the_scales(polyp_folder):
 
 def test_samples_follow_from_seed_epoch_and_index_whatever_the_workers(polyp_folder):
     data = Data(Config(datapath=str(polyp_folder / "TrainDataset"), size=64, scales=(64,), batch=2))
-    sampler = EpochSampler(len(data), seed=3)
+    batches = Batches(len(data), data.cfg)
     runs = []
     for workers in (0, 2):
-        loader = DataLoader(data, 2, sampler=sampler, collate_fn=data.collate, num_workers=workers)
+        loader = DataLoader(data, batch_sampler=batches, collate_fn=data.collate, num_workers=workers)
         runs.append(torch.cat([batch.image for batch in loader]))
     assert torch.equal(*runs)
-    sampler.start(1)
-    other = torch.cat([batch.image for batch in DataLoader(data, 2, sampler=sampler, collate_fn=data.collate)])
+    batches.start(1)
+    other = torch.cat([batch.image for batch in DataLoader(data, batch_sampler=batches, collate_fn=data.collate)])
     assert not torch.equal(runs[0], other)
 
 

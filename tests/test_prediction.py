@@ -84,6 +84,6 @@ def test_a_corrupt_image_stops_with_its_name_and_leaves_no_half_written_map(poly
     out = polyp_folder / "maps"
     with pytest.raises(ValueError, match=r"001\.png cannot be decoded"):
         prediction_rgb.main(
-            ["--snapshot", snapshot, "--images", str(folder), "--out", str(out), "--size", "64", "--workers", "0"]
+            ["--snapshot", snapshot, "--images", str(folder), "--out", str(out), "--size", "64", "--test_batch", "1"]
         )
     assert [path.name for path in out.iterdir()] == ["000.png"]

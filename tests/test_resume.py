@@ -1,10 +1,9 @@
 """Runs that are killed, told to stop, or starved, and go on as if nothing had happened; validation."""
 
+import dataclasses
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import warnings
 
@@ -15,78 +14,63 @@ import train
 from engine import checkpoint
 from engine.log import Log
 from engine.stop import Stop
-from tests.conftest import ROOT
+from tests.lives import Run
 from tests.test_train import losses, small
 
-RUN = """
-import sys; sys.path.insert(0, {root!r})
-import torch; torch.set_num_threads(1)
-import train
-from configs import Config
-train.train(Config(**{fields!r}))
-"""
+
+def start(folder, size=1, **fields) -> Run:
+    """A run in processes of its own, saving after every step."""
+    cfg = small(folder, **({"epoch": 3, "batch": 2, "save_every": 1} | fields))
+    return Run(folder, dataclasses.asdict(cfg), size)
 
 
-def start(folder, **fields) -> subprocess.Popen:
-    """A run in a process of its own, saving after every step."""
-    cfg = small(folder, epoch=3, batch=2, save_every=1, **fields)
-    given = {name: getattr(cfg, name) for name in cfg.__dataclass_fields__}
-    code = RUN.format(root=str(ROOT), fields=given)
-    with open(folder / "out.txt", "w") as out:
-        return subprocess.Popen([sys.executable, "-c", code], stdout=out, stderr=subprocess.STDOUT)
-
-
-def final(folder) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "saved" / "model-3", weights_only=True)
-
-
-def said(folder) -> str:
-    return (folder / "out.txt").read_text()
-
-
-def wait_for(path, process, seconds=90.0) -> None:
+def wait_for(path, run, seconds=90.0) -> None:
     deadline = time.monotonic() + seconds
     while not path.exists():
-        assert process.poll() is None, said(path.parent.parent)
+        assert run.alive, run.said()
         assert time.monotonic() < deadline, f"no {path} after {seconds} s"
         time.sleep(0.01)
 
 
-def test_a_run_killed_again_and_again_ends_bit_identical(polyp_folder):
-    process = start(polyp_folder)
-    assert process.wait() == 0, said(polyp_folder)
-    expected, curve = final(polyp_folder), losses(polyp_folder)
-    (polyp_folder / "saved").rename(polyp_folder / "uninterrupted")
+@pytest.mark.parametrize("size", [1, 2], ids=["one_process", "two_processes"])
+def test_a_run_killed_at_twenty_random_moments_ends_bit_identical(polyp_folder, size):
+    fields = {"epoch": 10, "check_data": False, "ema": 0.9}
+    run = start(polyp_folder, size, **fields)
+    assert run.wait() == [0] * size, run.said()
+    names = ("model-10", "model-10-ema")
+    saved = polyp_folder / "saved"
+    expected = [torch.load(saved / name, weights_only=True) for name in names]
+    curve = losses(polyp_folder)
+    assert len(curve) == 30
+    saved.rename(polyp_folder / "uninterrupted")
 
-    rng, last, kills = random.Random(0), polyp_folder / "saved" / "last.pt", 0
-    process = start(polyp_folder)
-    wait_for(last, process)
-    while process.poll() is None:
-        before = last.stat().st_mtime_ns
-        while process.poll() is None and last.stat().st_mtime_ns == before:  # let each life make at least one step
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.3))
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-            kills += 1
+    rng, last, kills = random.Random(0), saved / "last.pt", 0
+    while kills < 20:
+        run = start(polyp_folder, size, resume=last.exists(), **fields)
+        time.sleep(rng.uniform(0.1, 2.0) * size)
+        if not run.alive:
+            break
+        run.kill()
+        kills += 1
+        if last.exists():
             checkpoint.load(last)  # at no moment unreadable
-            process = start(polyp_folder, resume=True)
-    assert process.returncode == 0, said(polyp_folder)
-    assert kills >= 2
-    ours = final(polyp_folder)
-    assert ours.keys() == expected.keys()
-    assert all(torch.equal(ours[key], value) for key, value in expected.items())
+    assert kills == 20, f"the run ended after {kills} kills: {run.said()}"
+    run = start(polyp_folder, size, resume=True, **fields)
+    assert run.wait() == [0] * size, run.said()
+    for name, weights in zip(names, expected, strict=True):
+        ours = torch.load(saved / name, weights_only=True)
+        assert ours.keys() == weights.keys()
+        assert all(torch.equal(ours[key], value) for key, value in weights.items())
     assert losses(polyp_folder) == curve
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_says_how_to_go_on(polyp_folder, number, code):
-    process = start(polyp_folder, workers=1)
-    wait_for(polyp_folder / "saved" / "last.pt", process)
-    process.send_signal(number)
-    assert process.wait() == code, said(polyp_folder)
-    assert f"stopped by {number.name} at step" in said(polyp_folder)
+    run = start(polyp_folder, epoch=30, workers=1)
+    wait_for(polyp_folder / "saved" / "last.pt", run)
+    os.kill(run.processes[0].pid, number)
+    assert run.wait() == [code], run.said()
+    assert f"stopped by {number.name} at step" in run.said()
     step = checkpoint.load(polyp_folder / "saved" / "last.pt")["step"]
     assert len(losses(polyp_folder)) == step
 
@@ -103,7 +87,7 @@ def test_the_wall_clock_stops_a_run(polyp_folder):
 def test_a_second_interrupt_does_not_wait():
     with Stop() as stop:
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.reason == "SIGINT"
+        assert (stop.reason, stop.name(stop.reason)) == (130, "SIGINT")
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -151,11 +135,11 @@ def test_random_states_survive_a_file(tmp_path):
 def test_a_resumed_log_forgets_the_steps_after_its_checkpoint(tmp_path):
     log = Log(tmp_path / "log.csv")
     for value in (3.0, 2.0, 1.0):
-        log.add(1, 0.1, [torch.tensor(value)] * 3, ["a"])
+        log.add(1, 0.1, [torch.tensor(value)] * 3, torch.tensor(1.0), ["a"])
     log.flush()
     log.close()
     resumed = Log(tmp_path / "log.csv", resume_after=2)
-    resumed.add(1, 0.1, [torch.tensor(7.0)] * 3, ["a"])
+    resumed.add(1, 0.1, [torch.tensor(7.0)] * 3, torch.tensor(1.0), ["a"])
     resumed.flush()
     resumed.close()
     assert resumed.mean(1) == pytest.approx(4.0)

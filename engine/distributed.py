@@ -1,0 +1,84 @@
+"""One run on several processes: torchrun --nproc_per_node N train.py ... on one machine or many.
+
+Without torchrun every function here does what one process needs: nothing. `batch` is the images of a step over all
+processes, so a run means the same on any number of them.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+class Team(NamedTuple):
+    """This process among those of the run."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def writes(self) -> bool:
+        """Whether this is the one process that prints and writes files."""
+        return self.rank == 0
+
+
+@contextmanager
+def team(device: torch.device) -> Iterator[Team]:
+    """Join the processes that torchrun started, each on a CUDA device of its own where `device` is CUDA."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Team(0, 1, device)
+        return
+    if device.type == "cuda":
+        local = int(os.environ["LOCAL_RANK"])
+        if local >= torch.cuda.device_count():
+            raise ValueError(
+                f"process {local} of this machine has no GPU: there are {torch.cuda.device_count()}; "
+                "give torchrun as many processes as GPUs"
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    # gloo beside nccl: what only the processes must agree on never waits for a GPU
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Team(dist.get_rank(), size, device)
+    finally:
+        dist.destroy_process_group()
+
+
+def wrap(network: nn.Module, team: Team) -> nn.Module:
+    """`network`, its gradients averaged over the processes; running statistics follow those of process 0."""
+    if team.size == 1:
+        return network
+    return DistributedDataParallel(network, device_ids=[team.device] if team.device.type == "cuda" else None)
+
+
+def any_of(number: int) -> int:
+    """The largest of a number that every process gives: what one of them knows, all of them know."""
+    if not dist.is_initialized():
+        return number
+    told = torch.tensor(number)
+    dist.all_reduce(told, dist.ReduceOp.MAX)
+    return int(told)
+
+
+def total(tensor: Tensor) -> Tensor:
+    """Sum over the processes."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def gathered(value: Any) -> list[Any]:
+    """The value of every process, in order of rank, on every process."""
+    if not dist.is_initialized():
+        return [value]
+    values = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values

@@ -1,0 +1,61 @@
+"""Runs in processes of their own, to be killed: a server that has torch imported starts each within a moment."""
+
+import multiprocessing
+import os
+import socket
+import sys
+from pathlib import Path
+
+import torch
+
+import train
+from configs import Config
+
+server = multiprocessing.get_context("forkserver")
+server.set_forkserver_preload(["tests.lives"])
+
+
+class Run:
+    """`train.train(Config(**fields))` in `size` processes; what they print is in <folder>/out-<rank>.txt."""
+
+    def __init__(self, folder: Path, fields: dict, size: int = 1):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.folder = folder
+        self.processes = [
+            server.Process(target=live, args=(fields, folder / f"out-{rank}.txt", rank, size, port))
+            for rank in range(size)
+        ]
+        for process in self.processes:
+            process.start()
+
+    @property
+    def alive(self) -> bool:
+        return any(process.is_alive() for process in self.processes)
+
+    def kill(self) -> None:
+        """kill -9, as a power cut would: nobody gets to tidy up."""
+        for process in self.processes:
+            process.kill()
+        self.wait()
+
+    def wait(self, seconds: float = 120) -> list[int | None]:
+        for process in self.processes:
+            process.join(seconds)
+        return [process.exitcode for process in self.processes]
+
+    def said(self) -> str:
+        return "".join(path.read_text() for path in sorted(self.folder.glob("out-*.txt")))
+
+
+def live(fields: dict, out: Path, rank: int, size: int, port: int) -> None:
+    with open(out, "w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
+    torch.set_num_threads(1)
+    if size > 1:
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
+        os.environ.update(where | {"RANK": str(rank), "WORLD_SIZE": str(size)})
+    train.train(Config(**fields))
