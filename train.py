@@ -102,7 +102,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
             if averaged:
                 checkpoint.save(averaged.module.state_dict(), folder / f"{name}-ema")
 
-    with Stop(cfg.walltime) as stop, closing(log):
+    with Stop(cfg.walltime) as stop, closing(log), run.ended(lambda: loader._iterator):
         for epoch in range(first, cfg.epoch):
             batches.start(epoch, done)
             lr = learning_rate(cfg, epoch)
@@ -213,11 +213,12 @@ def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distribut
     loader = DataLoader(
         images, cfg.test_batch, collate_fn=test_batch, num_workers=workers, worker_init_fn=run.start_worker
     )
-    masks = iter(mine)
-    with tqdm(
-        total=len(mine), desc="validate", unit="image", leave=False, disable=None if team.writes else True
-    ) as bar:
-        for number, (image, sizes, names) in enumerate(loader):
+    masks, read = iter(mine), iter(loader)
+    with (
+        run.ended(lambda: read),
+        tqdm(total=len(mine), desc="validate", unit="image", leave=False, disable=None if team.writes else True) as bar,
+    ):
+        for number, (image, sizes, names) in enumerate(read):
             preds = predictor(image)
             gts = [read_mask(next(masks).mask) for _ in names]
             for pred, size, gt in zip(preds.numpy(), sizes, gts, strict=True):

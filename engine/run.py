@@ -8,6 +8,8 @@ import platform
 import random
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
@@ -44,6 +46,19 @@ def start_worker(worker: int) -> None:
     """For processes that read images: only the run decides what a signal means, and one core each is enough."""
     ignore_signals(worker)
     cv2.setNumThreads(0)
+
+
+@contextmanager
+def ended(iterator: Callable[[], Any]) -> Iterator[None]:
+    """On leaving, however that happens, end the workers of a DataLoader's iterator: deaf to signals, they must be told.
+
+    Left to Python's exit they would be sent a SIGTERM and waited for, for ever.
+    """
+    try:
+        yield
+    finally:
+        if end := getattr(iterator(), "_shutdown_workers", None):
+            end()
 
 
 def keep_memory() -> None:

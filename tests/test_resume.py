@@ -34,7 +34,7 @@ def wait_for(path, run, seconds=90.0) -> None:
 
 @pytest.mark.parametrize("size", [1, 2], ids=["one_process", "two_processes"])
 def test_a_run_killed_at_twenty_random_moments_ends_bit_identical(polyp_folder, size):
-    fields = {"epoch": 10, "check_data": False, "ema": 0.9}
+    fields = {"epoch": 10, "check_data": False, "ema": 0.9, "workers": size - 1}
     run = start(polyp_folder, size, **fields)
     assert run.wait() == [0] * size, run.said()
     names = ("model-10", "model-10-ema")
