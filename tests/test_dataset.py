@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 import dataset
 import pairs
+from cache import MemoryCache
 from dataset import Batches, Config, Data, TestImages, find_pairs
 from tests.conftest import GOLDEN
 
@@ -174,3 +175,73 @@ def test_a_corrupt_test_image_is_named(polyp_folder):
     (folder / "001.png").write_bytes((folder / "001.png").read_bytes()[:300])
     with pytest.raises(ValueError, match=r"001\.png cannot be decoded"):
         TestImages(folder, Config())[1]
+
+
+# ------------------------------------------------------------------------------------------- batches, cache, groups
+
+
+def test_the_processes_of_a_run_share_each_batch_at_one_side():
+    cfg = Config(batch=4, scales=(64, 96), seed=5)
+    alone, *parts = Batches(9, cfg), Batches(9, cfg, 0, 2), Batches(9, cfg, 1, 2)
+    for batches in (alone, *parts):
+        batches.start(3)
+    for whole, first, second in zip(alone, *parts, strict=True):
+        assert len({key.scale for key in (*whole, *first, *second)}) == 1
+        if len(whole) > 1:
+            assert sorted(first + second) == sorted(whole)
+        else:
+            assert first == second == whole, "the one without an image stands by with the other's"
+    assert [part.share(2) for part in parts] == [1.0, 0.0]
+    rest = Batches(9, cfg)
+    rest.start(3, done=2)
+    assert list(rest) == list(alone)[2:]
+    assert sorted(key.i for batch in alone for key in batch) == list(range(9))
+
+
+@pytest.mark.parametrize("where", ["ram", "disk"])
+def test_a_cache_gives_the_same_numbers_and_reads_a_file_once(polyp_folder, where, monkeypatch):
+    fields = {"datapath": str(polyp_folder / "TrainDataset"), "size": 64, "scales": (64,)}
+    plain = Data(Config(**fields))
+    cfg = Config(**fields, cache="ram" if where == "ram" else str(polyp_folder / "cache"))
+    cached = Data(cfg)
+    expected = [plain[epoch, i] for epoch in range(2) for i in range(6)]
+    # the worker fills the cache of this process
+    loader = DataLoader(cached, batch_sampler=Batches(6, cfg), collate_fn=cached.collate, num_workers=1)
+    assert sum(len(batch.names) for batch in loader) == 6
+    monkeypatch.setattr(dataset, "read_image", lambda path: pytest.fail(f"{path} was decoded again"))
+    for sample, ours in zip(expected, (cached[epoch, i] for epoch in range(2) for i in range(6)), strict=True):
+        assert np.array_equal(sample.image, ours.image)
+        assert np.array_equal(sample.mask, ours.mask)
+
+
+def test_a_changed_file_and_a_damaged_cache_are_read_anew(polyp_folder, write_png):
+    cache = polyp_folder / "cache"
+    cfg = Config(datapath=str(polyp_folder / "TrainDataset"), size=64, scales=(64,), cache=str(cache))
+    before = Data(cfg)[0, 0].image
+    (entry,) = cache.iterdir()
+    entry.write_bytes(entry.read_bytes()[:100])
+    assert np.array_equal(Data(cfg)[0, 0].image, before)
+    write_png(polyp_folder / "TrainDataset" / "image" / "000.png", np.zeros((128, 160, 3), np.uint8))
+    assert not np.array_equal(Data(cfg)[0, 0].image, before)
+
+
+def test_a_cache_that_memory_cannot_hold_is_refused():
+    with pytest.raises(MemoryError, match="cache=ram needs .* give a folder instead"):
+        MemoryCache(10**9, (352, 352, 4))
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        ([f"clip{clip}/{frame}" for clip in range(5) for frame in range(4)], ""),
+        ([f"volume-{v}_slice_{s}" for v in range(5) for s in range(4)], r"^(volume-\d+)_"),
+    ],
+)
+def test_a_validation_split_keeps_clips_and_volumes_whole(names, pattern):
+    pairs = [dataset.Pair(name, None, None) for name in names]
+    training, held = dataset.split_pairs(pairs, 0.4, 1, pattern)
+    assert (len(training), len(held)) == (12, 8)
+    of = [{dataset.group_of(pair.name, pattern) for pair in part} for part in (training, held)]
+    assert not of[0] & of[1]
+    with pytest.raises(ValueError, match=r"form 1 group\(s\)"):
+        dataset.split_pairs(pairs[:4], 0.4, 1, pattern)

@@ -87,3 +87,72 @@ def test_a_corrupt_image_stops_with_its_name_and_leaves_no_half_written_map(poly
             ["--snapshot", snapshot, "--images", str(folder), "--out", str(out), "--size", "64", "--test_batch", "1"]
         )
     assert [path.name for path in out.iterdir()] == ["000.png"]
+
+
+def predicted(out) -> dict[str, np.ndarray]:
+    return {path.relative_to(out).as_posix(): np.asarray(Image.open(path), np.int16) for path in out.rglob("*.png")}
+
+
+def test_clips_keep_their_tree_and_existing_maps_are_skipped(polyp_folder, snapshot, capsys):
+    clips = polyp_folder / "Frame"
+    for clip in ("a", "b"):
+        shutil.copytree(polyp_folder / "TestDataset" / "small" / "images", clips / clip)
+    out = polyp_folder / "maps"
+    arguments = ["--snapshot", snapshot, "--images", str(clips), "--out", str(out), "--size", "64"]
+    prediction_rgb.main(arguments)
+    first = predicted(out)
+    assert sorted(first) == ["a/000.png", "a/001.png", "b/000.png", "b/001.png"]
+    (out / "b" / "001.png").unlink()
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    capsys.readouterr()
+    prediction_rgb.main([*arguments, "--skip-existing"])
+    assert "1 maps, 3 were there" in capsys.readouterr().out
+    assert all(path.stat().st_mtime_ns == before for path, before in times.items())
+    assert all(np.array_equal(first[name], array) for name, array in predicted(out).items())
+
+
+def test_batches_and_bfloat16_change_maps_by_rounding_only(golden, tmp_path):
+    torch.save(with_golden_batchnorm(filled("m2snet"), "m2snet", golden).state_dict(), tmp_path / "model")
+    runs = {}
+    for name, flags in {
+        "one": ["--test_batch", "1"],
+        "three": ["--test_batch", "3", "--workers", "2"],
+        "bf16": ["--test_amp", "native-bf16"],
+    }.items():
+        common = ["--network", "m2snet", "--snapshot", str(tmp_path / "model"), "--size", "128"]
+        prediction_rgb.main(
+            [*common, "--images", str(GOLDEN / "images" / "test"), "--out", str(tmp_path / name), *flags]
+        )
+        runs[name] = predicted(tmp_path / name)
+    for name, ours in runs["three"].items():
+        assert np.abs(ours - runs["one"][name]).max() <= 1
+    assert np.mean([np.abs(ours - runs["one"][name]).mean() for name, ours in runs["bf16"].items()]) < 4
+
+
+def test_views_are_averaged_and_a_mirrored_image_gets_the_mirrored_map():
+    from engine.inference import Predictor
+
+    torch.manual_seed(0)
+    network = net.build().eval()
+    images = torch.rand(2, 3, 64, 96)
+    device = torch.device("cpu")
+    plain, mirrored = Predictor(network, device), Predictor(network, device, flip=True)
+    expected = (plain(images) + plain(images.flip(3)).flip(3)) / 2
+    torch.testing.assert_close(mirrored(images), expected)
+    torch.testing.assert_close(mirrored(images.flip(3)).flip(3), expected)
+    large = torch.nn.functional.interpolate(images, (96, 144), mode="bilinear", align_corners=False)
+    large_map = torch.nn.functional.interpolate(plain(large), (64, 96), mode="bilinear", align_corners=False)
+    both = Predictor(network, device, scales=(1.0, 1.5))(images)
+    torch.testing.assert_close(both, (plain(images) + large_map) / 2)
+
+
+@pytest.mark.parametrize("name", ["msnet", "m2snet"])
+def test_folding_batchnorm_changes_logits_by_rounding_only(name, golden):
+    network = with_golden_batchnorm(filled(name), name, golden).eval().double()
+    image = torch.rand(1, 3, 96, 64, dtype=torch.float64)
+    with torch.inference_mode():
+        before = network(image)
+        after = net.fold_batchnorm(network)(image)
+    torch.testing.assert_close(after, before, rtol=1e-9, atol=1e-9 * before.abs().max().item())
+    left = [type(module).__name__ for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert len(left) == (2 if name == "m2snet" else 0), "all but the box views' own are gone"

@@ -81,6 +81,10 @@ def test_a_run_keeps_the_epochs_past_two_thirds_and_the_last(polyp_folder, capsy
     for name in ("lr", "total", "structure", "lossnet"):
         curve = [event.value for event in board.Scalars(f"train/{name}")]
         assert curve == pytest.approx([float(row[name]) for row in rows], rel=1e-6)
+    assert all(float(row["grad_norm"]) > 0 for row in rows)
+    (picture, *_) = board.Images("train/image | mask | map")
+    assert (picture.width, picture.height) == (3 * 64, 3 * 64), "image, mask and map of three images"
+    assert f"torch=={torch.__version__.split('+')[0]}" in (saved / "requirements.txt").read_text()
     for row in rows:
         assert float(row["total"]) == pytest.approx(float(row["structure"]) + 0.1 * float(row["lossnet"]), rel=1e-5)
 
@@ -211,3 +215,28 @@ def test_commands_around_a_run_are_filled_in_and_stop_it_when_they_fail(tmp_path
     assert (tmp_path / "out").read_text() == "7"
     with pytest.raises(RuntimeError, match="absent.py` failed with exit status 2"):
         run_commands((f"{tmp_path}/absent.py",), Config())
+
+
+def test_a_worker_that_dies_and_a_file_that_vanishes_are_named(polyp_folder, monkeypatch):
+    import dataset
+
+    victim = polyp_folder / "TrainDataset" / "image" / "004.png"
+    real = dataset.read_image
+    monkeypatch.setattr(dataset, "read_image", lambda path: os._exit(9) if path == victim else real(path))
+    with pytest.raises(RuntimeError, match="worker.*exited unexpectedly"):
+        train.train(small(polyp_folder, workers=1))
+    monkeypatch.setattr(dataset, "read_image", real)
+    cfg = small(polyp_folder, workers=1, check_data=False)
+    pairs = train.find_pairs(cfg.datapath)
+    monkeypatch.setattr(train, "find_pairs", lambda path: pairs)
+    victim.unlink()
+    with pytest.raises(FileNotFoundError, match=r"004\.png has vanished"):
+        train.train(cfg)
+
+
+def test_a_compiled_network_trains_at_several_sides_to_the_same_losses(polyp_folder):
+    found = []
+    for compiled in (False, True):
+        train.train(small(polyp_folder, compile=compiled, scales=(64, 96), batch=2, lr=1e-4))
+        found.append(losses(polyp_folder))
+    assert found[1] == pytest.approx(found[0], rel=1e-3)

@@ -1,0 +1,147 @@
+"""Two processes are one: gradients, statistics, validation, resume; and what happens when one of them dies."""
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+from torch import nn
+
+import train
+from engine import checkpoint, distributed
+from net.blocks import BoxView
+from tests.lives import server
+from tests.test_resume import start, wait_for
+from tests.test_train import losses, small
+from tools.demo_data import write_demo_data
+
+
+def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
+    """Twelve float64 steps through train.py's own parts, BatchNorm in evaluation mode."""
+    torch.set_num_threads(1)
+    if size > 1:
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
+        os.environ.update(where | {"RANK": str(rank), "WORLD_SIZE": str(size)})
+    cfg = train.Config(**fields)
+    with distributed.team(torch.device("cpu")) as team:
+        torch.manual_seed(0)
+        precision = train.Precision("off", team.device)
+        network = train.build_network(cfg, team, train.silent).double()
+        optimiser = train.build_optimiser(network, cfg, precision)
+        model = distributed.wrap(network, team)
+        loader, batches = train.build_loader(cfg, train.find_pairs(cfg.datapath), team)
+        for epoch in range(4):
+            batches.start(epoch)
+            network.eval()
+            for step, (image, mask, _) in enumerate(loader):
+                loss = train.total_loss(model(image.double()), mask.double(), None).total
+                precision.step(loss * (team.size * batches.share(step)), optimiser, network)
+        if team.writes:
+            checkpoint.save(network.state_dict(), out)
+
+
+def together(target, size: int, *arguments) -> None:
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [
+        server.Process(target=target, args=(*arguments[:1], r, size, port, *arguments[1:])) for r in range(size)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * size
+
+
+def test_two_processes_of_four_images_equal_one_of_eight(tmp_path):
+    """Seventeen images: the third batch of an epoch has one, which one process trains on and the other stands by."""
+    import dataclasses
+
+    write_demo_data(tmp_path, train=17, test=1)
+    fields = dataclasses.asdict(small(tmp_path, batch=8, lr=1e-3, scales=(64, 80)))
+    found = []
+    for size in (1, 2):
+        together(steps, size, fields, str(tmp_path / f"model-{size}"))
+        found.append(torch.load(tmp_path / f"model-{size}", weights_only=True))
+    torch.manual_seed(0)
+    untrained = train.build_network(train.Config(**fields), distributed.Team(0, 1, torch.device("cpu")), train.silent)
+    key = "output1.0.weight"
+    assert not torch.allclose(found[0][key].float(), untrained.state_dict()[key], rtol=1e-2), "it did train"
+    for key, one in found[0].items():
+        torch.testing.assert_close(found[1][key], one, rtol=1e-6, atol=1e-9, msg=key)
+
+
+def views(_: dict, rank: int, size: int, port: int, out: str) -> None:
+    """Output, gradient and statistics of a box view whose batch is spread over two processes."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(size))
+    torch.manual_seed(0)
+    x = torch.rand(4, 8, 9, 7, dtype=torch.float64)
+    goal = torch.rand(4, 8, 9, 7, dtype=torch.float64)
+    with distributed.team(torch.device("cpu")) as team:
+        view = nn.SyncBatchNorm.convert_sync_batchnorm(BoxView(3, 8).double())
+        mine = x[rank::size].clone().requires_grad_()
+        y = view(mine)
+        ((y - goal[rank::size]) ** 2).sum().backward()
+        found = distributed.gathered((y.detach(), mine.grad, view.norm.weight.grad))
+        if team.writes:
+            checkpoint.save([list(part) for part in found] + [view.norm.running_var], out)
+
+
+def test_a_box_view_with_synchronised_statistics_equals_the_whole_batch(tmp_path):
+    together(views, 2, {}, str(tmp_path / "views"))
+    *parts, running_var = torch.load(tmp_path / "views", weights_only=True)
+    torch.manual_seed(0)
+    x, goal = (torch.rand(4, 8, 9, 7, dtype=torch.float64) for _ in range(2))
+    view = BoxView(3, 8).double()
+    x.requires_grad_()
+    y = view(x)
+    ((y - goal) ** 2).sum().backward()
+    for rank, (output, gradient, _) in enumerate(parts):
+        torch.testing.assert_close(output, y.detach()[rank::2])
+        torch.testing.assert_close(gradient, x.grad[rank::2])
+    torch.testing.assert_close(parts[0][2] + parts[1][2], view.norm.weight.grad)
+    torch.testing.assert_close(running_var, view.norm.running_var)
+
+
+def test_a_run_of_two_processes_goes_on_with_one_and_validates_every_image_once(polyp_folder, monkeypatch):
+    fields = {"val_fraction": 0.5, "batch": 3, "save_every": 0}
+    run = start(polyp_folder, 2, epoch=2, **fields)
+    assert run.wait() == [0, 0], run.said()
+    assert (polyp_folder / "out-1.txt").read_text() == "", "one process speaks"
+    first = losses(polyp_folder)
+    assert len(first) == 2
+    state = checkpoint.load(polyp_folder / "saved" / "last.pt")
+    best = state["best"]
+    network = train.net.load_checkpoint(train.net.build(), polyp_folder / "saved" / "model-best")
+    cfg = small(polyp_folder, **fields)
+    _, held_out = train.training_and_validation_pairs(cfg)
+    alone = distributed.Team(0, 1, torch.device("cpu"))
+    log = train.Log(polyp_folder / "log.csv")
+    assert train.validate(network, held_out, cfg, alone, log) == pytest.approx(best, abs=1e-6)
+    log.close()
+    train.train(small(polyp_folder, epoch=4, resume=True, resume_changed=("epoch",), **fields))
+    assert losses(polyp_folder)[:2] == first
+    assert len(losses(polyp_folder)) == 4
+
+
+def test_when_one_process_dies_the_others_stop_and_the_run_resumes(polyp_folder):
+    run = start(polyp_folder, 2, epoch=30)
+    last = polyp_folder / "saved" / "last.pt"
+    wait_for(last, run)
+    run.processes[1].kill()
+    run.processes[0].join(60)
+    assert run.processes[0].exitcode == 1, run.said()
+    step = checkpoint.load(last)["step"]
+    run = start(polyp_folder, 2, epoch=30, resume=True)
+    time.sleep(1)
+    while checkpoint.load(last)["step"] <= step:
+        assert run.alive, run.said()
+        time.sleep(0.05)
+    for process in run.processes:
+        os.kill(process.pid, signal.SIGTERM)
+    assert run.wait() == [143, 143], run.said()
+    assert "stopped by SIGTERM" in run.said()

@@ -1,0 +1,107 @@
+"""apex in its four situations, with stand-ins for what cannot be installed here; averaged weights; clipping."""
+
+import sys
+import warnings
+
+import pytest
+import torch
+
+import train
+from engine.precision import Precision, apex_part
+from tests.test_train import small
+
+OLD = """
+calls = []
+def initialize(network, optimiser, opt_level):
+    calls.append(opt_level)
+    return network, optimiser
+class scale_loss:
+    def __init__(self, loss, optimiser): self.loss = loss
+    def __enter__(self): return self.loss
+    def __exit__(self, *_): pass
+def state_dict(): return {"loss_scaler0": {"loss_scale": 65536.0, "unskipped": 0}}
+def load_state_dict(state): calls.append(state)
+"""
+NEW = """
+import torch
+class FusedSGD(torch.optim.SGD): pass
+"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    def package(**files: str) -> None:
+        for name, text in files.items():
+            path = tmp_path / "site" / "apex" / (name.replace("__", "/") if name != "init" else "")
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "__init__.py").write_text(text)
+        (tmp_path / "site" / "apex" / "__init__.py").touch()
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+
+    yield package
+    for name in [name for name in sys.modules if name.partition(".")[0] == "apex"]:
+        del sys.modules[name]
+
+
+def test_without_apex_the_error_says_that_native_does_the_same():
+    with pytest.raises(ModuleNotFoundError, match="NVIDIA apex is not installed; amp native-fp16 needs no"):
+        Precision("apex", torch.device("cpu"))
+
+
+def test_the_web_toolkit_of_that_name_is_recognised_without_importing_it(install):
+    install(init="raise RuntimeError('imported')", web="")
+    with pytest.raises(ModuleNotFoundError, match=r"is not NVIDIA's: PyPI's package of that name is a web toolkit"):
+        apex_part()
+    assert "apex" not in sys.modules
+
+
+def test_an_old_build_trains_with_its_amp(install, polyp_folder):
+    install(amp=OLD)
+    train.train(small(polyp_folder, amp="apex"))
+    import apex.amp
+
+    assert apex.amp.calls == ["O1"]
+    train.train(small(polyp_folder, amp="apex", epoch=2, resume=True, resume_changed=("epoch",)))
+    assert apex.amp.calls[1:] == ["O1", {"loss_scaler0": {"loss_scale": 65536.0, "unskipped": 0}}]
+
+
+def test_a_newer_build_gives_its_optimiser_and_autocast_is_native(install):
+    install(optimizers=NEW)
+    with pytest.raises(ValueError, match="float16 trains on CUDA only"):
+        Precision("apex", torch.device("cpu"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's, where there is no CUDA
+        precision = Precision("apex", torch.device("cuda"))
+    assert precision.dtype == torch.float16
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimiser = precision.sgd([{"params": [weight]}], lr=0.1, momentum=0.9, nesterov=True)
+    assert type(optimiser).__name__ == "FusedSGD"
+
+
+def test_the_fused_step_is_the_plain_step():
+    ends = []
+    for fused in (True, False):
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(50, 7).double()
+        make = Precision("off", torch.device("cpu")).sgd if fused else torch.optim.SGD
+        optimiser = make([{"params": list(layer.parameters())}], lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
+        for i in range(5):
+            torch.manual_seed(i)
+            optimiser.zero_grad()
+            layer(torch.rand(4, 50, dtype=torch.float64)).square().sum().backward()
+            optimiser.step()
+        ends.append(layer.weight.detach())
+    torch.testing.assert_close(*ends, rtol=1e-12, atol=1e-12)
+
+
+def test_averaged_weights_are_the_moving_average_of_the_steps(polyp_folder):
+    train.train(small(polyp_folder, epoch=1, batch=6, ema=0.5, lr=0.01))
+    saved = polyp_folder / "saved"
+    ours = torch.load(saved / "model-1", weights_only=True)
+    averaged = torch.load(saved / "model-1-ema", weights_only=True)
+    assert ours.keys() == averaged.keys()
+    # one step: the average starts at the first weights it sees
+    assert torch.equal(ours["output1.0.weight"], averaged["output1.0.weight"])
+    train.train(small(polyp_folder, epoch=2, batch=6, ema=0.5, lr=0.01, save_from=0.0))
+    second = [torch.load(saved / name, weights_only=True)["output1.0.weight"] for name in ("model-2", "model-2-ema")]
+    assert not torch.equal(*second)
