@@ -47,7 +47,7 @@ def predict(cfg: Config, jobs: dict[Path, Path], skip_existing: bool = False) ->
     # every set is looked up before the first map is written
     sets = {out: list_images(image_folder(folder)) for folder, out in jobs.items()}
     network = net.load_checkpoint(net.build(cfg.network, cfg.backbone, cfg.classes), cfg.snapshot)
-    network = net.fold_batchnorm(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = net.fold_batchnorm(network).to(device).to(memory_format=torch.channels_last)
     predictor = Predictor(network, device, cfg.test_amp, cfg.test_scales, cfg.test_flip)
     for out, files in sets.items():
         checkpoint.require_writable(out)

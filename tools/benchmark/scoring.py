@@ -1,16 +1,6 @@
-"""How fast: two ways side by side in one run, interleaved, medians and ratios.
+"""`Scores` beside pysodmetrics, `test_score.py` beside decoding alone, cost and memory of many images."""
 
-python -m tools.benchmark score [--count 40] [--side 500] [--json FILE]
-
-score: `Scores` beside pysodmetrics on maps as networks write them; `test_score.py` beside decoding the files
-alone; cost and memory of many images.
-"""
-
-import argparse
-import json
-import platform
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,31 +18,12 @@ import torch
 
 from metrics import Scores
 from pairs import read_grey
+from tools.benchmark.clock import REPEATS, ROOT, interleaved
 
 Maps = list[tuple[np.ndarray, np.ndarray]]
-REPEATS = 5
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("score",))
-    parser.add_argument("--count", type=int, default=40)
-    parser.add_argument("--side", type=int, default=500)
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    found = {"machine": machine(), **score(given.count, given.side)}
-    for name, value in found.items():
-        print(f"{name}: {value}")
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=2) + "\n")
-
-
-def machine() -> str:
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
-    return f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {time.strftime('%Y-%m-%d')}"
-
-
-def score(count: int, side: int) -> dict:
+def measure(count: int, side: int) -> dict:
     """Images per second of the ten scores, and their ratios to pysodmetrics and to decoding alone."""
     images = made_up_maps(count, side)
     with _workers() as pool:
@@ -89,7 +60,7 @@ def files(images: Maps) -> dict:
 
         def run(base: Path) -> None:
             command = [sys.executable, "test_score.py", "--gt", base / "masks", "--pred", base / "maps"]
-            subprocess.run(list(map(str, command)), check=True, capture_output=True, cwd=Path(__file__).parent.parent)
+            subprocess.run(list(map(str, command)), check=True, capture_output=True, cwd=ROOT)
 
         def decode() -> None:
             for path in root.glob("m*/*.png"):
@@ -195,17 +166,6 @@ def pysodmetrics(images: Maps) -> None:
             metric.step(pred=pred, gt=gt)
 
 
-def interleaved(ways: dict[str, Callable[[], object]], repeats: int = REPEATS) -> dict[str, float]:
-    """Median seconds of each way; they take turns, so that a slow moment of the machine slows all of them."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
 def _workers() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(2, get_context("spawn"), _one_thread)
 
@@ -213,7 +173,3 @@ def _workers() -> ProcessPoolExecutor:
 def _one_thread() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""Measurements: every part beside a plain reference, in one run."""

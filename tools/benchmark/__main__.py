@@ -1,0 +1,43 @@
+"""How fast: two ways side by side in one run, interleaved, medians and ratios.
+
+python -m tools.benchmark train | predict | load | score [--network m2snet] [--json FILE] ...
+
+Every part but `score` has a plain reference in the original's form: float32, contiguous, dense filters of ones, image
+by image, normalised at full resolution in float64. `score` compares with pysodmetrics and with decoding alone.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from tools.benchmark import loading, prediction, scoring, training
+from tools.benchmark.clock import machine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("train", "predict", "load", "score"))
+    parser.add_argument("--network", choices=("msnet", "m2snet"), default="m2snet")
+    parser.add_argument("--batch", type=int, default=4, help="images of a training step")
+    parser.add_argument("--size", type=int, default=352, help="side of the network's input")
+    parser.add_argument("--count", type=int, default=40, help="images to predict, load or score")
+    parser.add_argument("--side", type=int, default=500, help="side of the images to predict or score")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    found = {"machine": machine()}
+    if given.what == "train":
+        found |= training.measure(given.network, given.batch, given.size)
+    elif given.what == "predict":
+        found |= prediction.measure(given.network, given.count, given.side, given.size)
+    elif given.what == "load":
+        found |= loading.measure(given.count)
+    else:
+        found |= scoring.measure(given.count, given.side)
+    for name, value in found.items():
+        print(f"{name}: {value}")
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""`prediction_rgb.py` over a folder, its start taken off, beside predicting image by image."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+import net
+from pairs import read_grey
+from tools.benchmark.clock import DEVICE, ROOT, interleaved
+from tools.benchmark.reference import dense, predict
+
+WAYS = {"float32": "off", "bfloat16": "native-bf16"}
+
+
+def measure(name: str, count: int, side: int, size: int) -> dict:
+    """Images per second, ratios, and how far the maps are apart."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        torch.manual_seed(0)
+        network = settled(net.build(name), size)
+        torch.save(network.state_dict(), root / "model")
+        few = make_images(root / "few", 1, side)
+        many = make_images(root / "many", count, side)
+        reference = dense(network).to(DEVICE)
+        (root / "reference").mkdir()
+
+        def script(images: list[Path], amp: str, out: str) -> None:
+            words = ["prediction_rgb.py", "--network", name, "--snapshot", root / "model", "--size", size]
+            words += ["--images", images[0].parent, "--out", root / out, "--test_amp", amp]
+            subprocess.run([sys.executable, *map(str, words)], check=True, capture_output=True, cwd=ROOT)
+
+        ways = {"reference": lambda: predict(reference, many, root / "reference", size)}
+        for way, amp in WAYS.items():
+            ways[way] = lambda amp=amp, way=way: script(many, amp, way)  # type: ignore[misc]
+            ways[f"{way} start"] = lambda amp=amp: script(few, amp, "few-maps")  # type: ignore[misc]
+        times = interleaved(ways, repeats=3)
+        found: dict = {"reference [images/s]": round(count / times["reference"], 2)}
+        for way in WAYS:
+            # the start is one image's run without that image
+            seconds = (times[way] - times[f"{way} start"]) * count / (count - 1)
+            found[f"{way} [images/s]"] = round(count / seconds, 2)
+            found[f"{way} / reference"] = round(times["reference"] / seconds, 2)
+            apart = [
+                np.abs(grey(root / way / file.name) - grey(file)) for file in sorted((root / "reference").iterdir())
+            ]
+            found[f"{way}, grey levels apart, largest and mean"] = (
+                f"{max(a.max() for a in apart)}, {np.mean([a.mean() for a in apart]):.4f}"
+            )
+    return found
+
+
+def settled(network: net.MSNet, size: int) -> net.MSNet:
+    """`network` in evaluation mode with statistics of some images: random ones would saturate every map."""
+    network.train()
+    with torch.no_grad():
+        for _ in range(15):
+            network(torch.randn(2, 3, size, size))
+    return network.eval()
+
+
+def make_images(folder: Path, count: int, side: int) -> list[Path]:
+    """JPEG photographs of blurred noise, (side, side) pixels."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        image = cv2.GaussianBlur(rng.integers(0, 256, (side, side, 3), np.uint8), (0, 0), 5)
+        image = cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)  # type: ignore[call-overload]
+        cv2.imwrite(str(folder / f"{i:03d}.jpg"), image)
+    return sorted(folder.iterdir())
+
+
+def grey(path: Path) -> np.ndarray:
+    return read_grey(path)[0].astype(np.int16)
