@@ -28,7 +28,7 @@ def measure(count: int) -> dict:
             }
             runs = {"reference": lambda data=plain: [reference.sample(p.image, p.mask, 352, rng) for p in data.pairs]}
             for name, data in ways.items():
-                runs[name] = lambda data=data: [data[0, i] for i in range(count)]  # type: ignore[misc]
+                runs[name] = lambda data=data: [data[0, i] for i in range(count)]
                 runs[name]()  # fills the caches
             times = interleaved(runs)
         for name, seconds in times.items():

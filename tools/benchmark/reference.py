@@ -44,8 +44,8 @@ def dense(network: MSNet) -> MSNet:
 def sample(image_file: Path, mask_file: Path, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """One augmented training pair: normalised in float64 at full resolution, then resized, flipped, turned."""
     mean, std = np.array([[[124.55, 118.90, 102.94]]]), np.array([[[56.77, 55.97, 57.50]]])
-    image = read_image(image_file).astype(np.float32)
-    mask = read_mask(mask_file).astype(np.float32)
+    image: np.ndarray = read_image(image_file).astype(np.float32)
+    mask: np.ndarray = read_mask(mask_file).astype(np.float32)
     image, mask = (image - mean) / std, mask / 255.0
     image, mask = cv2.resize(image, (size, size)), cv2.resize(mask, (size, size))
     if rng.random() < 0.5:
