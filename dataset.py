@@ -99,12 +99,12 @@ class Data(Dataset):
 
     def __getitem__(self, index: "int | Key") -> Sample:
         cfg = self.cfg
-        if isinstance(index, int):
-            rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
-            key = Key(0, index)
-        else:
+        if isinstance(index, tuple):
             key = Key(*index)
             rng = np.random.default_rng((cfg.seed, key.epoch, key.i))
+        else:
+            key = Key(0, index)
+            rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
         ready = self._cache.get(key.i, lambda: self._read(key.i)) if self._cache else self._read(key.i)
         image, mask = ready[..., :3], ready[..., 3]
         if cfg.mode == "train":

@@ -1,6 +1,7 @@
 """Finding and reading image files: folder layouts, pairs by name, and a check of every file before training."""
 
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-IMAGE_FOLDERS = ("image", "images")
-MASK_FOLDERS = ("mask", "masks")
+# the names that public data sets use, in any case; of several in one place the first counts
+IMAGE_FOLDERS = ("image", "images", "imgs", "img", "im", "frame", "imagestr")
+MASK_FOLDERS = ("1st_manual", "mask", "masks", "gt", "groundtruth", "ground truth", "layer_masks", "labelstr")
+# what a mask's name may have that its image's has not; DRIVE's images have a word of their own
+MASK_SUFFIX = re.compile(r"_(mask|segmentation|manual1|gt|label)$", re.IGNORECASE)
+IMAGE_SUFFIX = re.compile(r"_(training|test)$", re.IGNORECASE)
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
@@ -84,9 +89,14 @@ def image_and_mask_folders(root: str | Path) -> tuple[Path, Path]:
 
 
 def find_pairs(root: str | Path) -> list[Pair]:
-    """Every (image, mask) under `root`, by stem, in order; ValueError naming the first file without a partner."""
+    """Every (image, mask) under `root`, by name, in the images' order.
+
+    A mask is named like its image, or with a suffix such as _mask, _segmentation or _manual1 more.
+    ValueError naming the first file without a partner, or the second mask of an image.
+    """
     image_folder, mask_folder = image_and_mask_folders(root)
-    images, masks = list_images(image_folder), list_images(mask_folder)
+    images = list_images(image_folder)
+    masks = by_image(images, list_images(mask_folder))
     for ours, theirs, what, folder in ((images, masks, "mask", mask_folder), (masks, images, "image", image_folder)):
         lonely = sorted(ours.keys() - theirs.keys())
         if lonely:
@@ -97,8 +107,22 @@ def find_pairs(root: str | Path) -> list[Pair]:
     return [Pair(name, images[name], masks[name]) for name in images]
 
 
+def by_image(images: dict[str, Path], masks: dict[str, Path]) -> dict[str, Path]:
+    """`masks` under the names of their images; one that pairs with none keeps its own."""
+    known = {IMAGE_SUFFIX.sub("", name): name for name in images}
+    paired: dict[str, Path] = {}
+    for name, path in masks.items():
+        bare = MASK_SUFFIX.sub("", name)
+        image = name if name in images else known.get(bare, bare if bare in images else name)
+        if image in paired:
+            raise ValueError(f"{images[image]} has two masks, {paired[image].name} and {path.name}; keep or merge one")
+        paired[image] = path
+    return paired
+
+
 def _child(base: Path, names: Sequence[str]) -> Path | None:
-    return next((path for path in sorted(base.iterdir()) if path.is_dir() and path.name.lower() in names), None)
+    folders = {path.name.lower(): path for path in sorted(base.iterdir(), reverse=True) if path.is_dir()}
+    return next((folders[name] for name in names if name in folders), None)
 
 
 # ---------------------------------------------------------------------------------------------------- reading files

@@ -122,7 +122,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
                     if averaged:
                         averaged.update_parameters(network)
                     log.add(epoch + 1, lr, loss, norm, names, share)
-                    shown = (image, mask, activated(logits.detach()))
+                    shown = (image, mask, logits.detach())
                     bar.update(batches.count(done))
                     done += 1
                     if not bar.disable and done % 10 == 1:  # reading a loss waits for the device
@@ -136,7 +136,8 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
             done = 0
             log.flush()
             if shown:  # not when a resume finds the epoch's last step done
-                log.panel("train/image | mask | map", *shown)
+                image, mask, logits = shown
+                log.panel("train/image | mask | map", image, mask, activated(logits))
             line = f"step:{log.step}/{epoch + 1}/{cfg.epoch} | lr={lr:.6f} | loss={log.mean(epoch + 1):.6f}"
             if held_out and ((epoch + 1) % cfg.val_every == 0 or epoch + 1 == cfg.epoch):
                 score = validate(averaged.module if averaged else network, held_out, cfg, team, log)
@@ -206,6 +207,7 @@ def training_and_validation_pairs(cfg: Config) -> tuple[list[Pair], list[Pair]]:
 def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distributed.Team, log: Log) -> float:
     """The score `val_score` of the maps that prediction would write for these pairs, each scored by one process."""
     scores, mine = Scores("official"), pairs[team.rank :: team.size]
+    distributed.follow_first(network)
     was_training, _ = network.training, network.eval()
     predictor = Predictor(network, team.device)
     images = TestImages({pair.name: pair.image for pair in mine}, cfg)

@@ -59,6 +59,13 @@ def wrap(network: nn.Module, team: Team) -> nn.Module:
     return DistributedDataParallel(network, device_ids=[team.device] if team.device.type == "cuda" else None)
 
 
+def follow_first(network: nn.Module) -> None:
+    """Give every process the buffers of process 0, whose running statistics are those of the checkpoints."""
+    if dist.is_initialized():
+        for buffer in network.buffers():
+            dist.broadcast(buffer, 0)
+
+
 def any_of(number: int) -> int:
     """The largest of a number that every process gives: what one of them knows, all of them know."""
     if not dist.is_initialized():

@@ -245,3 +245,40 @@ def test_a_validation_split_keeps_clips_and_volumes_whole(names, pattern):
     assert not of[0] & of[1]
     with pytest.raises(ValueError, match=r"form 1 group\(s\)"):
         dataset.split_pairs(pairs[:4], 0.4, 1, pattern)
+
+
+# ------------------------------------------------------------------------------------------------- public layouts
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ("TrainDataset/images/{}.png", "TrainDataset/masks/{}.png"),
+        ("Imgs/{}.jpg", "GT/{}.png"),
+        ("Frame/clip1/{}.jpg", "GT/clip1/{}.png"),
+        ("TrainDataset/TrainDataset/image/{}.png", "TrainDataset/TrainDataset/mask/{}.png"),
+        ("Image/{}.png", "Layer_Masks/{}.png"),
+        ("images/{}.jpg", "GroundTruth/{}_segmentation.png"),
+        ("images/{}_training.tif", "1st_manual/{}_manual1.png"),
+        ("images/{} (é).png", "masks/{} (é)_mask.png"),
+    ],
+)
+def test_public_layouts_pair_by_name(tmp_path, write_png, images, masks):
+    for number, value in (("21", 255), ("22", 200)):
+        write_png(tmp_path / images.format(number), np.full((70, 80, 3), value, np.uint8))
+        write_png(tmp_path / masks.format(number), np.full((70, 80), value, np.uint8))
+    write_png(tmp_path / "mask" / "21_training_mask.png", np.zeros((70, 80), np.uint8)) if "manual1" in masks else None
+    root = tmp_path / "TrainDataset" if images.startswith("TrainDataset") else tmp_path
+    pairs = find_pairs(root)
+    assert len(pairs) == 2
+    for pair, value in zip(pairs, (255, 200), strict=True):
+        assert dataset.read_mask(pair.mask).max() == value, "the mask is its image's own"
+        assert abs(int(dataset.read_image(pair.image).mean()) - value) <= 1
+
+
+def test_two_masks_of_one_image_are_refused_by_name(tmp_path, write_png):
+    write_png(tmp_path / "images" / "1.png", np.zeros((70, 80, 3), np.uint8))
+    for name in ("1", "1_mask"):
+        write_png(tmp_path / "masks" / f"{name}.png", np.zeros((70, 80), np.uint8))
+    with pytest.raises(ValueError, match=r"1\.png has two masks, 1\.png and 1_mask\.png"):
+        find_pairs(tmp_path)

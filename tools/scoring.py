@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from metrics import Scores
-from pairs import MASK_FOLDERS, list_images, mask_folder, read_grey
+from pairs import by_image, list_images, mask_folder, read_grey
 
 CHUNK = 16  # images a process takes at a time
 WORTH_A_PROCESS = 500  # images; with fewer, starting it takes longer than it saves
@@ -63,7 +63,7 @@ def sets_of(gt: str | Path) -> tuple[dict[str, Path], bool]:
     if inside and mask_folder(root).parent != root and not any(path.is_file() for path in root.iterdir()):
         return inside, True
     own = root.resolve()
-    return {own.parent.name if own.name.lower() in MASK_FOLDERS else own.name: root}, False
+    return {own.parent.name if own.name.lower() in ("mask", "masks") else own.name: root}, False
 
 
 def jobs_of(sets: dict[str, Path], methods: dict[str, list[Path]], several: bool) -> list[Job]:
@@ -85,7 +85,8 @@ def pair(job: Job) -> None:
         gt_folder = mask_folder(job.gt)
         if job.maps.resolve() == gt_folder.resolve():
             raise ValueError(f"maps and masks are the same folder, {job.maps}")
-        masks, maps = list_images(gt_folder), list_images(job.maps)
+        maps = list_images(job.maps)
+        masks = by_image(maps, list_images(gt_folder))
     except (ValueError, FileNotFoundError) as error:
         job.error = str(error)
         return
