@@ -67,7 +67,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     if cfg.check_data and team.writes:
         say(f"{cfg.datapath}: {check_pairs(training + held_out)}")
     network, lossnet = build_network(cfg, team, say), build_lossnet(cfg, device, say)
-    optimiser = build_optimiser(network, cfg, precision)
+    optimiser = build_optimiser(network, cfg, precision.sgd)
     network, optimiser = precision.prepare(network, optimiser)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(cfg.ema), use_buffers=True) if cfg.ema else None
     parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "scaler": precision.scaler}
@@ -285,7 +285,7 @@ def build_lossnet(cfg: Config, device: torch.device, say: Callable) -> LossNet |
     return lossnet
 
 
-def build_optimiser(network: nn.Module, cfg: Config, precision: Precision) -> torch.optim.Optimizer:
+def build_optimiser(network: nn.Module, cfg: Config, sgd: Callable = torch.optim.SGD) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum over two parameter groups, backbone and rest.
 
     Official: the groups look for a name that nothing has, so all weights train at lr. Paper: the backbone at a tenth.
@@ -293,7 +293,7 @@ def build_optimiser(network: nn.Module, cfg: Config, precision: Precision) -> to
     backbone = [p for name, p in network.named_parameters() if name.startswith("resnet.")]
     rest = [p for name, p in network.named_parameters() if not name.startswith("resnet.")]
     groups = [{"params": backbone, "ratio": cfg.backbone_lr_ratio}, {"params": rest, "ratio": 1.0}]
-    return precision.sgd(groups, lr=cfg.lr, momentum=cfg.momen, weight_decay=cfg.decay, nesterov=cfg.nesterov)
+    return sgd(groups, lr=cfg.lr, momentum=cfg.momen, weight_decay=cfg.decay, nesterov=cfg.nesterov)
 
 
 def learning_rate(cfg: Config, epoch: int) -> float:

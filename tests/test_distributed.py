@@ -28,7 +28,7 @@ def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
         torch.manual_seed(0)
         precision = train.Precision("off", team.device)
         network = train.build_network(cfg, team, train.silent).double()
-        optimiser = train.build_optimiser(network, cfg, precision)
+        optimiser = train.build_optimiser(network, cfg, precision.sgd)
         model = distributed.wrap(network, team)
         loader, batches = train.build_loader(cfg, train.find_pairs(cfg.datapath), team)
         for epoch in range(4):

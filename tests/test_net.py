@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import net
+from engine.precision import Precision
 from lossnet import LossNet, total_loss
 from net.blocks import BoxView
 from tests.conftest import GOLDEN
@@ -87,7 +88,7 @@ def test_first_four_training_steps_equal_the_originals(name, golden):
 
     case, cfg = f"{name}/trajectory/seed11/", Config(epoch=6)
     network, lossnet = filled(name).double().train(), recipe.fill(LossNet()).double()
-    optimiser = build_optimiser(network, cfg)
+    optimiser = build_optimiser(network, cfg, Precision("off", torch.device("cpu")).sgd)
     for epoch in range(4):
         lr = learning_rate(cfg, epoch)
         assert lr == pytest.approx(golden[case + "lr"][epoch], rel=1e-12)

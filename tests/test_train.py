@@ -47,7 +47,7 @@ def test_lr_peaks_mid_run_at_the_configs_lr():
 
 def test_the_backbone_is_a_group_of_its_own_at_its_own_ratio():
     network = net.build()
-    optimiser = train.build_optimiser(network, Config(backbone_lr_ratio=0.1), Precision("off", torch.device("cpu")))
+    optimiser = train.build_optimiser(network, Config(backbone_lr_ratio=0.1))
     train.set_learning_rate(optimiser, 0.05)
     backbone, rest = optimiser.param_groups
     assert (backbone["lr"], rest["lr"]) == (pytest.approx(0.005), 0.05)
