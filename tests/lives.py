@@ -40,7 +40,7 @@ class Run:
             process.kill()
         self.wait()
 
-    def wait(self, seconds: float = 120) -> list[int | None]:
+    def wait(self, seconds: float = 300) -> list[int | None]:
         for process in self.processes:
             process.join(seconds)
         return [process.exitcode for process in self.processes]
