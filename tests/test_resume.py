@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import random
+import shutil
 import signal
 import time
 import warnings
@@ -34,36 +35,39 @@ def wait_for(path, run, seconds=90.0) -> None:
 
 @pytest.mark.parametrize("size", [1, 2], ids=["one_process", "two_processes"])
 def test_a_run_killed_at_twenty_random_moments_ends_bit_identical(polyp_folder, size):
-    fields = {"epoch": 10, "check_data": False, "ema": 0.9, "workers": size - 1}
-    run = start(polyp_folder, size, **fields)
-    assert run.wait() == [0] * size, run.said()
-    names = ("model-10", "model-10-ema")
-    saved = polyp_folder / "saved"
-    expected = [torch.load(saved / name, weights_only=True) for name in names]
-    curve = losses(polyp_folder)
-    assert len(curve) == 30
+    fields = {"epoch": 5, "check_data": False, "ema": 0.9, "workers": size - 1}
+    names, saved = ("model-5", "model-5-ema"), polyp_folder / "saved"
+    last = saved / "last.pt"
+
+    def finished(run: Run) -> tuple[list, list]:
+        assert run.wait() == [0] * size, run.said()
+        return losses(polyp_folder), [torch.load(saved / name, weights_only=True) for name in names]
+
+    curve, expected = finished(start(polyp_folder, size, **fields))
+    assert len(curve) == 15
     saved.rename(polyp_folder / "uninterrupted")
 
-    rng, last, kills = random.Random(0), saved / "last.pt", 0
-    while kills < 20:
+    rng, kills = random.Random(0), 0
+    while True:  # lives, until the run has ended after twenty kills; a run that ends before is checked and begun anew
         run = start(polyp_folder, size, resume=last.exists(), **fields)
-        if not kills:
-            wait_for(last, run)  # however slow the machine: the later ones may be killed before their first step
-        time.sleep(rng.uniform(0.1, 2.0) * size)
-        if not run.alive:
+        if kills < 20:
+            if not kills:
+                wait_for(last, run)  # however slow the machine: the later ones may be killed before their first step
+            time.sleep(rng.uniform(0.1, 2.5))
+        if kills < 20 and run.alive:
+            run.kill()
+            kills += 1
+            if last.exists():
+                checkpoint.load(last)  # at no moment unreadable
+            continue
+        ours, weights = finished(run)
+        assert ours == curve
+        for mine, other in zip(weights, expected, strict=True):
+            assert mine.keys() == other.keys()
+            assert all(torch.equal(mine[key], value) for key, value in other.items())
+        if kills == 20:
             break
-        run.kill()
-        kills += 1
-        if last.exists():
-            checkpoint.load(last)  # at no moment unreadable
-    assert kills == 20, f"the run ended after {kills} kills: {run.said()}"
-    run = start(polyp_folder, size, resume=True, **fields)
-    assert run.wait() == [0] * size, run.said()
-    for name, weights in zip(names, expected, strict=True):
-        ours = torch.load(saved / name, weights_only=True)
-        assert ours.keys() == weights.keys()
-        assert all(torch.equal(ours[key], value) for key, value in weights.items())
-    assert losses(polyp_folder) == curve
+        shutil.rmtree(saved)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
