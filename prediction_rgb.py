@@ -64,6 +64,7 @@ def predict_set(predictor: Predictor, images: TestImages, out: Path, cfg: Config
         cfg.test_batch,
         collate_fn=test_batch,
         num_workers=run.workers(cfg.workers),
+        worker_init_fn=run.end_with_parent,
         pin_memory=predictor.device.type == "cuda",
     )
     waiting: deque[Future] = deque()

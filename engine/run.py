@@ -3,11 +3,13 @@
 import ctypes
 import dataclasses
 import json
+import multiprocessing
 import os
 import platform
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -46,6 +48,23 @@ def start_worker(worker: int) -> None:
     """For processes that read images: only the run decides what a signal means, and one core each is enough."""
     ignore_signals(worker)
     cv2.setNumThreads(0)
+    end_with_parent(worker)
+
+
+def end_with_parent(worker: int) -> None:
+    """For processes that read images: end when the run is killed.
+
+    PyTorch's own watch compares the parent's number. Under the start method forkserver, Python 3.14's default, that is
+    the server, which in turn lives as long as its children: each would wait for the other for ever.
+    """
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

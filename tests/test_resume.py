@@ -1,12 +1,14 @@
 """Runs that are killed, told to stop, or starved, and go on as if nothing had happened; validation."""
 
 import dataclasses
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ import train
 from engine import checkpoint
 from engine.log import Log
 from engine.stop import Stop
-from tests.lives import Run
+from tests.lives import Run, read_for_ever
 from tests.test_train import losses, small
 
 
@@ -68,6 +70,27 @@ def test_a_run_killed_at_twenty_random_moments_ends_bit_identical(polyp_folder, 
         if kills == 20:
             break
         shutil.rmtree(saved)
+
+
+@pytest.mark.parametrize("method", ["forkserver", "fork"])
+def test_a_killed_run_leaves_no_reading_process_behind(method):
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    main = multiprocessing.get_context(method).Process(target=read_for_ever, args=(sender,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of fork, where this process has threads
+        main.start()
+    worker = receiver.recv()
+    main.kill()
+    main.join()
+    deadline = time.monotonic() + 30
+    while is_running(worker):
+        assert time.monotonic() < deadline, f"process {worker} outlives the run it read for"
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
