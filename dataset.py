@@ -13,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -23,8 +23,9 @@ from pairs import (
     Check,
     Pair,
     check_pairs,
+    find_images,
     find_pairs,
-    image_and_mask_folders,
+    find_places,
     image_folder,
     list_images,
     mask_folder,
@@ -86,12 +87,15 @@ class Data(Dataset):
 
     def __init__(self, cfg: Config, pairs: list[Pair] | None = None):
         self.cfg = cfg
-        self.pairs = find_pairs(cfg.datapath) if pairs is None else pairs
+        self.pairs = find_pairs(cfg.datapath, cfg.include) if pairs is None else pairs
         self._cache: MemoryCache | DiskCache | None = None
         if cfg.cache == "ram":
             self._cache = MemoryCache(len(self.pairs), (cfg.size, cfg.size, 4))
         elif cfg.cache:
-            keys = [file_key(cfg.size, cfg.train_mean, cfg.train_std, files=pair[1:]) for pair in self.pairs]
+            keys = [
+                file_key(cfg.size, cfg.train_mean, cfg.train_std, files=(pair.image, *pair.masks))
+                for pair in self.pairs
+            ]
             self._cache = DiskCache(cfg.cache, keys)
 
     def __len__(self) -> int:
@@ -117,7 +121,7 @@ class Data(Dataset):
         """(size, size, 4) float32: the normalised image and the mask of a pair, before anything random."""
         size, pair = self.cfg.size, self.pairs[i]
         image = resize(read_image(pair.image).astype(np.float32), size)
-        mask = resize(read_mask(pair.mask).astype(np.float32), size) / 255
+        mask = resize(read_mask(*pair.masks).astype(np.float32), size) / 255
         return np.dstack((normalise(image, self.cfg.train_mean, self.cfg.train_std), mask))
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
@@ -237,7 +241,7 @@ class TestImages(Dataset):
         name, path = self.files[index]
         try:
             with Image.open(path) as file:
-                image = file.convert("RGB")
+                image = ImageOps.exif_transpose(file).convert("RGB")
         except (OSError, SyntaxError, ValueError) as error:
             raise ValueError(f"{path} cannot be decoded ({error}); replace it") from error
         small = image.resize((self.cfg.size, self.cfg.size), Image.Resampling.BILINEAR)
@@ -294,9 +298,10 @@ __all__ = [
     "TestImage",
     "TestImages",
     "check_pairs",
+    "find_images",
     "find_pairs",
+    "find_places",
     "group_of",
-    "image_and_mask_folders",
     "image_folder",
     "list_images",
     "mask_folder",

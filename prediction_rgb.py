@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import net
 from configs import Config, parse
-from dataset import TestImages, image_folder, list_images, test_batch, write_map
+from dataset import TestImages, find_images, test_batch, write_map
 from engine import checkpoint, run
 from engine.inference import Predictor
 
@@ -45,7 +45,7 @@ def predict(cfg: Config, jobs: dict[Path, Path], skip_existing: bool = False) ->
     run.keep_memory()
     device = run.device(cfg.device)
     # every set is looked up before the first map is written
-    sets = {out: list_images(image_folder(folder)) for folder, out in jobs.items()}
+    sets = {out: find_images(folder) for folder, out in jobs.items()}
     network = net.load_checkpoint(net.build(cfg.network, cfg.backbone, cfg.classes), cfg.snapshot)
     network = net.fold_batchnorm(network).to(device).to(memory_format=torch.channels_last)
     predictor = Predictor(network, device, cfg.test_amp, cfg.test_scales, cfg.test_flip)

@@ -194,14 +194,14 @@ def activated(logits: Tensor) -> Tensor:
 def training_and_validation_pairs(cfg: Config) -> tuple[list[Pair], list[Pair]]:
     """Pairs to train on and to validate on; a test set of the Config as valpath is warned about."""
     if not cfg.valpath:
-        return split_pairs(find_pairs(cfg.datapath), cfg.val_fraction, cfg.seed, cfg.group)
+        return split_pairs(find_pairs(cfg.datapath, cfg.include), cfg.val_fraction, cfg.seed, cfg.group)
     if Path(cfg.valpath).resolve() in {Path(cfg.testpath, name).resolve() for name in cfg.testsets}:
         warnings.warn(
             f"valpath {cfg.valpath} is a test set: choosing a checkpoint by it spoils its scores; "
             "use val_fraction instead",
             stacklevel=2,
         )
-    return find_pairs(cfg.datapath), find_pairs(cfg.valpath)
+    return find_pairs(cfg.datapath, cfg.include), find_pairs(cfg.valpath, cfg.include)
 
 
 def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distributed.Team, log: Log) -> float:
@@ -222,7 +222,7 @@ def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distribut
     ):
         for number, (image, sizes, names) in enumerate(read):
             preds = predictor(image)
-            gts = [read_mask(next(masks).mask) for _ in names]
+            gts = [read_mask(*next(masks).masks) for _ in names]
             for pred, size, gt in zip(preds.numpy(), sizes, gts, strict=True):
                 scores.update(np.array(native_map(pred[0], *size)), gt)
             if number == 0:

@@ -25,6 +25,7 @@ class Config:
 
     # what and where
     datapath: str = "data/TrainDataset"  # training pairs: image/ + mask/ (or images/ + masks/)
+    include: str = ""  # regular expression that the names of training pairs must contain; "": all
     testpath: str = "data/TestDataset"  # holds one folder per test set
     testsets: tuple[str, ...] = POLYP_TESTSETS
     savepath: str = "saved_model/msnet"  # checkpoints and the record of the run

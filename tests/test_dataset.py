@@ -238,7 +238,7 @@ def test_a_cache_that_memory_cannot_hold_is_refused():
     ],
 )
 def test_a_validation_split_keeps_clips_and_volumes_whole(names, pattern):
-    pairs = [dataset.Pair(name, None, None) for name in names]
+    pairs = [dataset.Pair(name, None, ()) for name in names]
     training, held = dataset.split_pairs(pairs, 0.4, 1, pattern)
     assert (len(training), len(held)) == (12, 8)
     of = [{dataset.group_of(pair.name, pattern) for pair in part} for part in (training, held)]
@@ -272,7 +272,7 @@ def test_public_layouts_pair_by_name(tmp_path, write_png, images, masks):
     pairs = find_pairs(root)
     assert len(pairs) == 2
     for pair, value in zip(pairs, (255, 200), strict=True):
-        assert dataset.read_mask(pair.mask).max() == value, "the mask is its image's own"
+        assert dataset.read_mask(*pair.masks).max() == value, "the mask is its image's own"
         assert abs(int(dataset.read_image(pair.image).mean()) - value) <= 1
 
 
@@ -280,5 +280,101 @@ def test_two_masks_of_one_image_are_refused_by_name(tmp_path, write_png):
     write_png(tmp_path / "images" / "1.png", np.zeros((70, 80, 3), np.uint8))
     for name in ("1", "1_mask"):
         write_png(tmp_path / "masks" / f"{name}.png", np.zeros((70, 80), np.uint8))
-    with pytest.raises(ValueError, match=r"1\.png has two masks, 1\.png and 1_mask\.png"):
+    with pytest.raises(ValueError, match=r"1\.png has masks of two kinds, 1\.png, 1_mask\.png"):
         find_pairs(tmp_path)
+
+
+def blob(left: int, shape=(70, 80), value=255, dtype=np.uint8) -> np.ndarray:
+    mask = np.zeros(shape, dtype)
+    mask[10:20, left : left + 10] = value
+    return mask
+
+
+IMAGE = np.full((70, 80, 3), 90, np.uint8)
+
+
+def test_busi_images_and_masks_in_one_folder(tmp_path, write_png):
+    for name, lefts in (("benign/benign (1)", [0]), ("benign/benign (2)", [0, 30]), ("normal/normal (1)", [])):
+        write_png(tmp_path / f"{name}.png", IMAGE)
+        for i, left in enumerate(lefts or [80]):
+            write_png(tmp_path / f"{name}_mask{f'_{i}' if i else ''}.png", blob(left))
+    found = find_pairs(tmp_path)
+    assert [pair.name for pair in found] == ["benign/benign (1)", "benign/benign (2)", "normal/normal (1)"]
+    areas = [int((dataset.read_mask(*pair.masks) > 0).sum()) for pair in found]
+    assert areas == [100, 200, 0]
+    assert (pairs.check_pairs(found).merged_masks, pairs.check_pairs(found).empty_masks) == (1, 1)
+    assert len(find_pairs(tmp_path, include="^(benign|malignant)/")) == 2
+    with pytest.raises(ValueError, match=r"include is 'benin', which none of the 3 names holds"):
+        find_pairs(tmp_path, include="benin")
+    assert list(pairs.find_images(tmp_path)) == [pair.name for pair in found], "no mask is taken for an image"
+    assert pairs.find_masks(tmp_path) == {pair.name: pair.masks for pair in found}
+    (tmp_path / "benign" / "benign (1)_mask.png").unlink()
+    with pytest.raises(ValueError, match=r"1 without mask, first .*benign \(1\)\.png"):
+        find_pairs(tmp_path)
+
+
+def test_nuclei_one_mask_each_are_merged(tmp_path, write_png):
+    for number in ("0a", "1b"):
+        picture = np.dstack([IMAGE, np.full((70, 80), 255, np.uint8)])  # RGBA, as downloaded
+        write_png(tmp_path / number / "images" / f"{number}.png", picture)
+        for i, name in enumerate(("ffe", "eef", "abc")):
+            write_png(tmp_path / number / "masks" / f"{name}.png", blob(20 * i))
+    found = find_pairs(tmp_path)
+    assert [pair.name for pair in found] == ["0a/0a", "1b/1b"]
+    assert dataset.read_image(found[0].image).shape == (70, 80, 3)
+    assert [(dataset.read_mask(*pair.masks) > 0).sum() for pair in found] == [300, 300]
+    assert list(pairs.find_images(tmp_path)) == ["0a/0a", "1b/1b"]
+
+
+def test_clips_with_their_own_frames_and_masks(tmp_path, write_png):
+    for clip in ("CVC-300/Train/1", "CVC-300/Train/2", "CVC-612/Train/1"):
+        for frame in ("f1", "f2"):
+            write_png(tmp_path / clip / "Frame" / f"{frame}.jpg", IMAGE)
+            write_png(tmp_path / clip / "GT" / f"{frame}.png", blob(0))
+    found = find_pairs(tmp_path)
+    assert [pair.name for pair in found][:3] == ["CVC-300/Train/1/f1", "CVC-300/Train/1/f2", "CVC-300/Train/2/f1"]
+    assert {dataset.group_of(pair.name) for pair in found} == {"CVC-300/Train/1", "CVC-300/Train/2", "CVC-612/Train/1"}
+    assert pairs.find_masks(tmp_path).keys() == pairs.find_images(tmp_path).keys()
+
+
+def test_isic_folders_and_names(tmp_path, write_png):
+    write_png(tmp_path / "ISIC2018_Task1-2_Training_Input" / "ISIC_0000000.jpg", IMAGE)
+    write_png(tmp_path / "ISIC2018_Task1_Training_GroundTruth" / "ISIC_0000000_segmentation.png", blob(0))
+    assert [pair.name for pair in find_pairs(tmp_path)] == ["ISIC_0000000"]
+
+
+def test_gif_masks_and_deep_masks_keep_their_lesion(tmp_path, write_png):
+    from PIL import Image
+
+    Image.fromarray(blob(5)).save(tmp_path / "a_manual1.gif")
+    assert np.array_equal(dataset.read_mask(tmp_path / "a_manual1.gif"), blob(5))
+    Image.fromarray(IMAGE).save(tmp_path / "a.gif")
+    assert np.abs(dataset.read_image(tmp_path / "a.gif").astype(int) - IMAGE).max() <= 1
+    for value in (255, 65535):  # OpenCV would read the first as empty
+        deep = write_png(tmp_path / f"{value}.png", blob(5, value=value, dtype=np.uint16))
+        assert np.array_equal(dataset.read_mask(deep), blob(5))
+
+
+def test_an_image_turned_by_exif_is_one_way_up_everywhere(tmp_path, write_png):
+    from PIL import Image
+
+    stored = np.zeros((60, 90, 3), np.uint8)
+    stored[:, :30] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees: 90 rows of 60 pixels, the first 30 bright
+    (tmp_path / "images").mkdir()
+    Image.fromarray(stored).save(tmp_path / "images" / "1.png", exif=exif)
+    assert dataset.read_image(tmp_path / "images" / "1.png").shape == (90, 60, 3)
+    assert dataset.read_image(tmp_path / "images" / "1.png")[:30].mean() > 250
+    sample = TestImages(tmp_path / "images", Config())[0]
+    assert (sample.height, sample.width) == (90, 60)
+    assert sample.image[0, :100].mean() > sample.image[0, 200:].mean() + 1
+    write_png(tmp_path / "masks" / "1.png", blob(0, (60, 90)))
+    with pytest.raises(ValueError, match=r"1\.png is 90x60 but its image .* is 60x90, turned as its EXIF says"):
+        pairs.check_pairs(find_pairs(tmp_path))
+
+
+def test_parts_of_a_mask_must_be_of_one_size(tmp_path, write_png):
+    parts = [write_png(tmp_path / "a.png", blob(0)), write_png(tmp_path / "b.png", blob(0, (70, 81)))]
+    with pytest.raises(ValueError, match=r"b\.png is 81x70 but .*a\.png, of the same image, is 80x70"):
+        dataset.read_mask(*parts)

@@ -208,7 +208,7 @@ def test_validation_chooses_model_best_by_the_score_that_prediction_would_get(po
     prediction_rgb.main([*arguments, "--size", "64", "--workers", "0", "--device", "cpu"])
     scores = Scores()
     for pair in held_out:
-        scores.update(read_grey(tmp_path / "maps" / f"{pair.name}.png")[0], read_mask(pair.mask))
+        scores.update(read_grey(tmp_path / "maps" / f"{pair.name}.png")[0], read_mask(*pair.masks))
     assert scores.result()["MAE"] == pytest.approx(min(printed), abs=6e-5)
 
 

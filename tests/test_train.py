@@ -228,7 +228,7 @@ def test_a_worker_that_dies_and_a_file_that_vanishes_are_named(polyp_folder, mon
     monkeypatch.setattr(dataset, "read_image", real)
     cfg = small(polyp_folder, workers=1, check_data=False)
     pairs = train.find_pairs(cfg.datapath)
-    monkeypatch.setattr(train, "find_pairs", lambda path: pairs)
+    monkeypatch.setattr(train, "find_pairs", lambda *_: pairs)
     victim.unlink()
     with pytest.raises(FileNotFoundError, match=r"004\.png has vanished"):
         train.train(cfg)

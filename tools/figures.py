@@ -118,7 +118,7 @@ def panels(jobs: Sequence[Job], images: dict[str, Path], by: str, count: int, ou
         len(chosen), columns, figsize=(WIDTH / 2 * columns, height), layout="constrained", squeeze=False
     )
     for row, name in zip(grid, chosen, strict=True):
-        gt, _ = read_grey(dict(zip(first.names, first.files, strict=True))[name][1])
+        gt, _ = scoring.read_masks(dict(zip(first.names, first.files, strict=True))[name][1])
         row[0].imshow(read_image(images[name]))
         row[0].set_ylabel(name[:24], fontsize=6)
         row[1].imshow(gt, cmap="gray", vmin=0, vmax=max(1, gt.max()))

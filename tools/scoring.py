@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from metrics import Scores
-from pairs import by_image, list_images, mask_folder, read_grey
+from pairs import Masks, by_image, find_masks, list_images, mask_folder, read_grey
 
 CHUNK = 16  # images a process takes at a time
 WORTH_A_PROCESS = 500  # images; with fewer, starting it takes longer than it saves
@@ -30,7 +30,7 @@ class Job:
     gt: Path
     maps: Path
     names: list[str] = field(default_factory=list)  # of the images scored
-    files: list[tuple[Path, Path]] = field(default_factory=list)  # map, gt
+    files: list[tuple[Path, Masks]] = field(default_factory=list)  # map, gt
     notes: list[str] = field(default_factory=list)
     scores: Scores | None = None
     error: str = ""
@@ -86,7 +86,7 @@ def pair(job: Job) -> None:
         if job.maps.resolve() == gt_folder.resolve():
             raise ValueError(f"maps and masks are the same folder, {job.maps}")
         maps = list_images(job.maps)
-        masks = by_image(maps, list_images(gt_folder))
+        masks = by_image(maps, find_masks(job.gt))
     except (ValueError, FileNotFoundError) as error:
         job.error = str(error)
         return
@@ -127,14 +127,14 @@ def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, ke
 
 
 def score_files(
-    files: Sequence[tuple[Path, Path]], protocol: str, undefined: str, keep_curves: bool
+    files: Sequence[tuple[Path, Masks]], protocol: str, undefined: str, keep_curves: bool
 ) -> tuple[Scores, dict[str, list[str]]]:
     """Scores of some (map, mask) files, and what had to be done to read them: note -> file names."""
     scores = Scores(protocol, undefined, keep_curves)
     notes: dict[str, list[str]] = {}
-    for map_path, mask_path in files:
-        (pred, pred_note), (gt, gt_note) = read_grey(map_path), read_grey(mask_path)
-        for what, note, path in (("maps", pred_note, map_path), ("masks", gt_note, mask_path)):
+    for map_path, mask_paths in files:
+        (pred, pred_note), (gt, gt_note) = read_grey(map_path), read_masks(mask_paths)
+        for what, note, path in (("maps", pred_note, map_path), ("masks", gt_note, mask_paths[0])):
             if note:
                 notes.setdefault(f"{what} are {note}, converted to 8-bit grey", []).append(path.name)
         if pred.shape != gt.shape:
@@ -142,6 +142,12 @@ def score_files(
             pred = np.asarray(Image.fromarray(pred).resize(gt.shape[::-1]))
         scores.update(pred, gt)
     return scores, notes
+
+
+def read_masks(paths: Masks) -> tuple[np.ndarray, str]:
+    """`read_grey` of a mask whose parts may be in several files."""
+    parts, notes = zip(*map(read_grey, paths), strict=True)
+    return np.maximum.reduce(parts), max(notes)
 
 
 @contextmanager

@@ -26,7 +26,9 @@ def measure(count: int) -> dict:
                 "cache=ram": Data(Config(datapath=folder, cache="ram")),
                 "cache on disk": Data(Config(datapath=folder, cache=f"{folder}/cache")),
             }
-            runs = {"reference": lambda data=plain: [reference.sample(p.image, p.mask, 352, rng) for p in data.pairs]}
+            runs = {
+                "reference": lambda data=plain: [reference.sample(p.image, p.masks[0], 352, rng) for p in data.pairs]
+            }
             for name, data in ways.items():
                 runs[name] = lambda data=data: [data[0, i] for i in range(count)]
                 runs[name]()  # fills the caches
