@@ -1,0 +1,96 @@
+"""What a folder of images and masks holds, before a night is spent on it: a report, and a sheet to look at.
+
+python -m tools.check_data DIR [--include REGEX] [--group REGEX] [--out check.png] [--most N]
+
+Exits with 1 if a file is faulty; the report names each.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dataset import group_of
+from pairs import Check, Pair, find_pairs, read_image, read_mask, survey
+
+CELL = 192  # side of a picture on the sheet, in pixels
+COLUMNS = 6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="what datapath would be")
+    parser.add_argument("--include", default="", help="regular expression that names must contain, as in Config")
+    parser.add_argument("--group", default="", help="regular expression for clip, volume or patient, as in Config")
+    parser.add_argument("--out", type=Path, default=Path("check.png"))
+    parser.add_argument("--most", type=int, default=24, help="pictures on the sheet, evenly spaced over the folder")
+    given = parser.parse_args()
+    try:
+        pairs = find_pairs(given.folder, given.include)
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f"error: {error}") from error
+    check, problems = survey(pairs)
+    print(report(pairs, check, given.group))
+    for problem in problems.values():
+        print(f"faulty: {problem}")
+    sound = [pair for pair in pairs if pair.name not in problems]
+    if sound:
+        write_sheet(sound, given.out, given.most)
+        print(f"{given.out}: {min(given.most, len(sound))} images with the outline of their masks")
+    sys.exit(1 if problems else 0)
+
+
+def report(pairs: list[Pair], check: Check | None, group: str) -> str:
+    """Lines for a terminal."""
+    lines = [f"images       {len(pairs)}, first {pairs[0].image}", f"masks        first {pairs[0].masks[0]}"]
+    groups = {group_of(pair.name, group) for pair in pairs}
+    if len(groups) < len(pairs):
+        lines.append(f"groups       {len(groups)} (clips, volumes, patients, sub-folders), first {min(groups)}")
+    if check is None:
+        return "\n".join([*lines, "no pair is sound"])
+    (h, w), (hh, ww) = check.smallest, check.largest
+    values = ", ".join(map(str, check.values)) if len(check.values) <= 8 else f"{len(check.values)} values: soft edges"
+    lines += [
+        f"sizes        {w}x{h} to {ww}x{hh} (width x height)",
+        f"mask values  {values}",
+        f"lesion       {check.covered:.2%} of all pixels",
+        f"empty masks  {check.empty_masks}",
+    ]
+    if check.merged_masks:
+        lines.append(f"merged       {check.merged_masks} images have several masks; their union is used")
+    if check.binary_masks:
+        lines.append(f"valued 0/1   {check.binary_masks} masks, read as 0/255")
+    return "\n".join(lines)
+
+
+def write_sheet(pairs: list[Pair], out: Path, most: int = 24) -> None:
+    """A grid of at most `most` images, each with its name and the outline of its mask in green."""
+    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int))
+    cells = [_cell(pairs[i]) for i in chosen]
+    blank = np.full_like(cells[0], 255)
+    cells += [blank] * (-len(cells) % min(COLUMNS, len(cells)))
+    columns = min(COLUMNS, len(cells))
+    rows = [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(out), np.concatenate(rows)):
+        raise OSError(f"could not write {out}; expected a name ending in .png or .jpg, and room on the disk")
+
+
+def _cell(pair: Pair) -> np.ndarray:
+    image, mask = read_image(pair.image), read_mask(*pair.masks)
+    scale = CELL / max(mask.shape)
+    side = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
+    image, mask = (cv2.resize(x, side, interpolation=cv2.INTER_AREA) for x in (image, mask))
+    picture = np.ascontiguousarray(image[..., ::-1])
+    outline, _ = cv2.findContours((mask > 127).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, outline, -1, (0, 255, 0), 1)
+    cell = np.full((CELL + 20, CELL + 4, 3), 255, np.uint8)
+    cell[20 : 20 + side[1], : side[0]] = picture
+    ascii_name = pair.name.encode("ascii", "replace").decode()[-28:]  # OpenCV's font knows no other letters
+    return cv2.putText(cell, ascii_name, (2, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
+
+
+if __name__ == "__main__":
+    main()
