@@ -5,7 +5,6 @@ resolution in float64 and then resizes; both are linear, so resizing first gives
 """
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +32,7 @@ from pairs import (
     read_image,
     read_mask,
 )
+from splits import deal_folds, group_of, hold_out, maps_of_fold, parts_of, read_split, split_pairs, write_split
 
 # ---------------------------------------------------------------------------------------------- training transforms
 
@@ -182,39 +182,6 @@ class Batches(Sampler[list[Key]]):
 # ------------------------------------------------------------------------------------------------------ test images
 
 
-def split_pairs(pairs: list[Pair], fraction: float, seed: int, group: str = "") -> tuple[list[Pair], list[Pair]]:
-    """(training pairs, validation pairs): about `fraction` of them, drawn by `seed`; none for 0.
-
-    The pairs of one group (see `group_of`) stay together: neighbouring frames of a clip are all but equal.
-    """
-    if not fraction:
-        return pairs, []
-    groups: dict[str, list[int]] = {}
-    for i, pair in enumerate(pairs):
-        groups.setdefault(group_of(pair.name, group), []).append(i)
-    if len(groups) < 2:
-        raise ValueError(
-            f"val_fraction is {fraction} but the {len(pairs)} pairs form {len(groups)} group(s); "
-            "at least 2 can be split"
-        )
-    names, held, wanted = sorted(groups), set[int](), round(fraction * len(pairs))
-    for j in np.random.default_rng(seed).permutation(len(names))[: len(names) - 1]:
-        if not held or len(held) + len(groups[names[j]]) <= wanted:
-            held.update(groups[names[j]])
-    return [p for i, p in enumerate(pairs) if i not in held], [p for i, p in enumerate(pairs) if i in held]
-
-
-def group_of(name: str, pattern: str = "") -> str:
-    """The clip, volume or patient that a pair belongs to.
-
-    What `pattern`, a regular expression, finds in the name (its first group, if it has one); without a pattern the
-    sub-folder; else the pair is alone.
-    """
-    if pattern and (found := re.search(pattern, name)):
-        return found[1] if found.re.groups else found[0]
-    return name.rpartition("/")[0] or name
-
-
 class TestImage(NamedTuple):
     """One image ready for the network, and what its map is called and how large it becomes."""
 
@@ -298,18 +265,24 @@ __all__ = [
     "TestImage",
     "TestImages",
     "check_pairs",
+    "deal_folds",
     "find_images",
     "find_pairs",
     "find_places",
     "group_of",
+    "hold_out",
     "image_folder",
     "list_images",
+    "maps_of_fold",
     "mask_folder",
     "native_map",
+    "parts_of",
     "read_grey",
     "read_image",
     "read_mask",
+    "read_split",
     "split_pairs",
     "test_batch",
     "write_map",
+    "write_split",
 ]

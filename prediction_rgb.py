@@ -1,6 +1,7 @@
 """Predict maps: python prediction_rgb.py configs/polyp_msnet.py --snapshot FILE [--images DIR --out DIR]
 
-Without --images, every test set of the Config: <testpath>/<set>/images -> <mapspath>/<set>/*.png.
+Without --images, every test set of the Config: <testpath>/<set>/images -> <mapspath>/<set>/*.png;
+or, of a Config with folds, the images that the fold holds out -> <mapspath>/fold-<n>/*.png.
 """
 
 from collections import deque
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 import net
 from configs import Config, parse
-from dataset import TestImages, find_images, test_batch, write_map
+from dataset import TestImages, find_images, find_pairs, hold_out, maps_of_fold, test_batch, write_map
 from engine import checkpoint, run
 from engine.inference import Predictor
 
@@ -33,19 +34,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit("prediction_rgb.py: error: --images and --out go together")
     if not cfg.snapshot:
         raise SystemExit("prediction_rgb.py: error: --snapshot FILE says which checkpoint to predict with")
+    # every set is looked up before the first map is written
     if extra.images:
-        jobs = {Path(extra.images): Path(extra.out)}
+        sets = {Path(extra.out): find_images(extra.images)}
+    elif cfg.folds or cfg.split:
+        _, held_out = hold_out(find_pairs(cfg.datapath, cfg.include), cfg)
+        sets = {maps_of_fold(cfg, cfg.fold): {pair.name: pair.image for pair in held_out}}
     else:
-        jobs = {Path(cfg.testpath, name): Path(cfg.mapspath, name) for name in cfg.testsets}
-    predict(cfg, jobs, extra.skip_existing)
+        sets = {Path(cfg.mapspath, name): find_images(Path(cfg.testpath, name)) for name in cfg.testsets}
+    predict(cfg, sets, extra.skip_existing)
 
 
-def predict(cfg: Config, jobs: dict[Path, Path], skip_existing: bool = False) -> None:
-    """Write the map of every image under each folder of `jobs` into the folder it maps to, sub-folders kept."""
+def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool = False) -> None:
+    """Write the map of every image (name -> file) of each set into its folder, as <name>.png."""
     run.keep_memory()
     device = run.device(cfg.device)
-    # every set is looked up before the first map is written
-    sets = {out: find_images(folder) for folder, out in jobs.items()}
     network = net.load_checkpoint(net.build(cfg.network, cfg.backbone, cfg.classes), cfg.snapshot)
     network = net.fold_batchnorm(network).to(device).to(memory_format=torch.channels_last)
     predictor = Predictor(network, device, cfg.test_amp, cfg.test_scales, cfg.test_flip)

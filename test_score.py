@@ -2,15 +2,17 @@
 
 or a config file in place of --gt and --pred: its test sets, and the maps of its network. Any method's maps will do:
 grey images named like the masks. With --gt of a folder of test sets (TestDataset), each --pred holds a folder per set.
-A NAME given more than once is a method's folds or seeds: tables then show mean ± std.
+A NAME given more than once is a method's folds or seeds: tables then show mean ± std, as for a Config with folds.
 """
 
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from configs import parse
+from dataset import find_pairs, hold_out, maps_of_fold
 from metrics import PROTOCOLS
 from tools import scoring, tables
 
@@ -30,7 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     try:
         methods = scoring.methods_of(given.pred)
-        if given.gt is None:
+        jobs = []
+        if given.gt is None and not methods and (cfg.folds or cfg.split):
+            pairs, folds = find_pairs(cfg.datapath, cfg.include), range(1, max(1, cfg.folds) + 1)
+            held_out = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold))[1]] for fold in folds]
+            maps = [maps_of_fold(cfg, fold) for fold in folds]
+            root = Path(cfg.datapath)
+            jobs = scoring.jobs_of_folds(root.name, cfg.network, root, list(zip(maps, held_out, strict=True)))
+        elif given.gt is None:
             sets, several = {name: Path(cfg.testpath, name) for name in cfg.testsets}, True
             methods = methods or {cfg.network: [Path(cfg.mapspath)]}
         else:
@@ -40,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(f"test_score.py: error: {error}") from error
 
-    jobs = scoring.jobs_of(sets, methods, several)
+    jobs = jobs or scoring.jobs_of(sets, methods, several)
     scoring.score(jobs, given.protocol, given.undefined, given.processes, keep_curves=given.confidence)
     report(jobs, given.strict)
     rows = [tables.Row(j.dataset, j.method, j.run, j.names, j.scores) for j in jobs if j.scores is not None]

@@ -26,11 +26,13 @@ from dataset import (
     TestImages,
     check_pairs,
     find_pairs,
+    hold_out,
     native_map,
     read_mask,
     resize,
     split_pairs,
     test_batch,
+    write_split,
 )
 from engine import checkpoint, distributed, run
 from engine.inference import Predictor
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train(cfg: Config) -> Path:
-    """One run, from the start or from <savepath>/last.pt; returns the last checkpoint, `<savepath>/model-<epoch>`."""
+    """One run, from the start or from <savepath>/last.pt; returns the last checkpoint, `<run folder>/model-<epoch>`."""
     check(cfg)
     with distributed.team(run.device(cfg.device)) as team:
         return train_with(team, cfg)
@@ -63,7 +65,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     run.seed_everything(cfg.seed)
     run.keep_memory()
 
-    training, held_out = training_and_validation_pairs(cfg)
+    training, held_out, test = pairs_of_run(cfg)
     if cfg.check_data and team.writes:
         say(f"{cfg.datapath}: {check_pairs(training + held_out)}")
     network, lossnet = build_network(cfg, team, say), build_lossnet(cfg, device, say)
@@ -77,12 +79,14 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     model = torch.compile(model, dynamic=True) if cfg.compile else model  # type: ignore[assignment]
 
     # all that can be refused has been: from here on files are written
-    folder = Path(cfg.savepath)
+    folder = Path(cfg.run_folder)
     if team.writes:
         checkpoint.require_writable(folder)
         if not cfg.resume:
             checkpoint.set_aside(folder / "last.pt")
         run.write_record(folder / "config.json", cfg, device)
+        if held_out or test:
+            write_split(folder / "split.json", training, held_out, test)
     say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
     loader, batches = build_loader(cfg, training, team)
     log = Log(folder / "log.csv", step, team.writes)
@@ -191,17 +195,18 @@ def activated(logits: Tensor) -> Tensor:
     return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
 
 
-def training_and_validation_pairs(cfg: Config) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to train on and to validate on; a test set of the Config as valpath is warned about."""
+def pairs_of_run(cfg: Config) -> tuple[list[Pair], list[Pair], list[Pair]]:
+    """Pairs to train on, to validate on, and those a fold holds out; a test set as valpath is warned about."""
+    pairs, test = hold_out(find_pairs(cfg.datapath, cfg.include), cfg)
     if not cfg.valpath:
-        return split_pairs(find_pairs(cfg.datapath, cfg.include), cfg.val_fraction, cfg.seed, cfg.group)
+        return (*split_pairs(pairs, cfg.val_fraction, cfg.seed, cfg.group), test)
     if Path(cfg.valpath).resolve() in {Path(cfg.testpath, name).resolve() for name in cfg.testsets}:
         warnings.warn(
             f"valpath {cfg.valpath} is a test set: choosing a checkpoint by it spoils its scores; "
             "use val_fraction instead",
             stacklevel=2,
         )
-    return find_pairs(cfg.datapath, cfg.include), find_pairs(cfg.valpath, cfg.include)
+    return pairs, find_pairs(cfg.valpath, cfg.include), test
 
 
 def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distributed.Team, log: Log) -> float:
@@ -245,7 +250,7 @@ def better(name: str, score: float, best: float) -> bool:
 
 def resume(cfg: Config, parts: dict[str, Any], say: Callable) -> tuple[int, int, int, float]:
     """Fill `parts` from last.pt; (epoch, its batches already done, steps so far, best validation score)."""
-    path = Path(cfg.savepath, "last.pt")
+    path = Path(cfg.run_folder, "last.pt")
     state = checkpoint.load(path)
     checkpoint.require_same(dataclasses.asdict(cfg), state["config"], MAY_CHANGE | set(cfg.resume_changed))
     for name, part in parts.items():

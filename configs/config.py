@@ -66,6 +66,11 @@ class Config:
     valpath: str = ""  # pairs, laid out like datapath
     val_fraction: float = 0.0  # or this part of datapath, drawn by `seed`
     group: str = ""  # regular expression for the clip, volume or patient in a name; "": its sub-folder, if any
+    # folds. The part held out is what prediction_rgb.py and test_score.py take in place of test sets
+    folds: int = 0  # parts that datapath is dealt into by `seed`, groups whole; 0: none
+    fold: int = 1  # the part that is held out, from 1
+    stratify: str = ""  # regular expression for the class in a name; every fold gets its share of each
+    split: str = ""  # or a list: .json, .csv or .txt
     val_every: int = 1  # epochs
     val_score: str = "M_dice"  # the score that chooses model-best
     # images
@@ -117,8 +122,15 @@ class Config:
         self._require("val_fraction", not (self.val_fraction and self.valpath), "0 where valpath is given")
         for name in self.resume_changed:
             self._require("resume_changed", name in self.__dataclass_fields__, "names of fields")
+        self._require("folds", self.folds != 1 and self.folds >= 0, "0, or at least 2")
+        self._require("fold", 1 <= self.fold <= max(1, self.folds), f"from 1 to folds, {self.folds}")
         self._require("lr", self.lr > 0, "above 0")
         self._require("scales", bool(self.scales) and min(self.scales) >= 64, "one or more sides of at least 64")
+
+    @property
+    def run_folder(self) -> str:
+        """Where a run writes: savepath, or its folder of this fold."""
+        return f"{self.savepath}/fold-{self.fold}" if self.folds else self.savepath
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:

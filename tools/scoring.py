@@ -29,6 +29,7 @@ class Job:
     run: int  # 1, or the number of the fold or seed
     gt: Path
     maps: Path
+    only: frozenset[str] | None = None  # the images of a fold; None: all
     names: list[str] = field(default_factory=list)  # of the images scored
     files: list[tuple[Path, Masks]] = field(default_factory=list)  # map, gt
     notes: list[str] = field(default_factory=list)
@@ -66,6 +67,14 @@ def sets_of(gt: str | Path) -> tuple[dict[str, Path], bool]:
     return {own.parent.name if own.name.lower() in ("mask", "masks") else own.name: root}, False
 
 
+def jobs_of_folds(dataset: str, method: str, gt: Path, folds: Sequence[tuple[Path, Sequence[str]]]) -> list[Job]:
+    """A job per fold, given as (folder of its maps, names of its images): runs of one method, hence mean ± std."""
+    jobs = [Job(dataset, method, run, gt, maps, frozenset(names)) for run, (maps, names) in enumerate(folds, start=1)]
+    for job in jobs:
+        pair(job)
+    return jobs
+
+
 def jobs_of(sets: dict[str, Path], methods: dict[str, list[Path]], several: bool) -> list[Job]:
     """A job per set, method and run, paired. With several sets the maps of each are in a folder of its name."""
     jobs = [
@@ -90,6 +99,8 @@ def pair(job: Job) -> None:
     except (ValueError, FileNotFoundError) as error:
         job.error = str(error)
         return
+    if job.only is not None:
+        masks = {name: paths for name, paths in masks.items() if name in job.only}
     missing, extra = sorted(masks.keys() - maps.keys()), sorted(maps.keys() - masks.keys())
     if missing:
         job.notes.append(f"{len(missing)} of {len(masks)} masks have no map and are NOT scored, first {missing[0]}")

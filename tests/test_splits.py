@@ -1,0 +1,107 @@
+"""Folds and lists: disjoint, complete, balanced, groups whole, the same everywhere; trained, predicted and scored."""
+
+import csv
+import json
+from collections import Counter
+
+import pytest
+
+import prediction_rgb
+import test_score
+import train
+from dataset import Pair, deal_folds, find_pairs, group_of, hold_out, read_split
+from tests.test_train import small
+
+BUSI = [f"{kind}/{kind} ({i})" for kind, count in (("benign", 437), ("malignant", 210)) for i in range(1, count + 1)]
+
+
+def test_four_folds_of_busi_have_their_share_of_both_classes():
+    parts = deal_folds(BUSI, 4, seed=0, stratify="^(benign|malignant)/")
+    assert sorted(name for part in parts for name in part) == sorted(BUSI)
+    for part in parts:
+        count = Counter(name.split("/")[0] for name in part)
+        assert count["benign"] in (109, 110)
+        assert count["malignant"] in (52, 53)
+    assert parts == deal_folds(BUSI[::-1], 4, seed=0, stratify="^(benign|malignant)/")
+    assert parts != deal_folds(BUSI, 4, seed=1, stratify="^(benign|malignant)/")
+
+
+def test_a_seed_means_the_same_folds_on_any_machine():
+    assert deal_folds("abcdefg", 3, seed=7) == [["a", "c", "d"], ["e", "f"], ["b", "g"]]
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        ([f"clip{c}/{f}" for c in range(11) for f in range(3 + c)], ""),
+        ([f"volume-{v}_slice_{s}" for v in range(11) for s in range(3 + v)], r"^(volume-\d+)_"),
+    ],
+)
+def test_clips_and_volumes_stay_whole_and_parts_near_equal(names, pattern):
+    parts = deal_folds(names, 3, 5, pattern)
+    groups = [{group_of(name, pattern) for name in part} for part in parts]
+    assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+    assert sum(map(len, parts)) == len(names)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 6
+    with pytest.raises(ValueError, match=r"form 11 group\(s\); folds is 12"):
+        deal_folds(names, 12, 5, pattern)
+
+
+def test_a_name_without_a_class_is_refused():
+    with pytest.raises(ValueError, match=r"finds no class in the name 'normal/1'"):
+        deal_folds(["benign/1", "normal/1"], 2, 0, stratify="benign|malignant")
+
+
+def test_lists_made_by_others_are_read(tmp_path):
+    names = [f"{i:03d}" for i in range(6)]
+    pairs = [Pair(name, None, ()) for name in names]
+    (tmp_path / "a.json").write_text(json.dumps({"train": names[:4], "test": ["images/004.png", "005.jpg"]}))
+    (tmp_path / "a.txt").write_text("\n".join(f"{name}.png" for name in names[:4]) + "\n\n")
+    (tmp_path / "a.csv").write_text("name,part\n" + "".join(f"{n},{'test' if n > '003' else 'train'}\n" for n in names))
+    (tmp_path / "folds.json").write_text(json.dumps([names[:2], names[4:], names[2:4]]))
+    for name, fields in (("a.json", {}), ("a.txt", {}), ("a.csv", {}), ("folds.json", {"folds": 3, "fold": 2})):
+        training, test = hold_out(pairs, small(tmp_path, split=str(tmp_path / name), **fields))
+        assert [[pair.name for pair in part] for part in (training, test)] == [names[:4], names[4:]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", '{"train": ["000"], "test": ["999"]}', r"lists '999' in test, which .* does not hold"),
+        ("a.json", '{"train": ["000"], "test": ["000"]}', "000 is both trained and tested on"),
+        ("a.json", '{"train": [], "test": ["000"]}', "0 images to train on, 1 to test on"),
+        ("a.json", '{"train": ', "cannot be read .*; expected JSON of parts"),
+        ("a.json", '{"1": ["000"], "2": ["001"]}', "has parts 1, 2; expected train or test, or --folds 2"),
+        ("a.csv", "file,fold\n000,1\n", "cannot be read .*; expected JSON"),
+        ("a.xls", "", "ends in neither"),
+    ],
+)
+def test_lists_that_do_not_fit_are_refused(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    pairs = [Pair(f"00{i}", None, ()) for i in range(3)]
+    with pytest.raises(ValueError, match=message):
+        hold_out(pairs, small(tmp_path, split=str(tmp_path / name)))
+
+
+def test_folds_are_trained_predicted_and_scored_as_mean_and_std(polyp_folder, capsys):
+    common = {"folds": 3, "epoch": 1, "mapspath": str(polyp_folder / "maps")}
+    seen = []
+    for fold in (1, 2, 3):
+        cfg = small(polyp_folder, **common, fold=fold)
+        train.train(cfg)
+        lists = read_split(polyp_folder / "saved" / f"fold-{fold}" / "split.json")
+        assert sorted(lists["train"] + lists["test"]) == [pair.name for pair in find_pairs(cfg.datapath)]
+        seen += lists["test"]
+        flags = ["--datapath", cfg.datapath, "--mapspath", cfg.mapspath, "--folds", "3", "--size", "64"]
+        snapshot = str(polyp_folder / "saved" / f"fold-{fold}" / "model-1")
+        prediction_rgb.main([*flags, "--fold", str(fold), "--snapshot", snapshot, "--workers", "0"])
+        assert sorted(path.stem for path in (polyp_folder / "maps" / f"fold-{fold}").iterdir()) == lists["test"]
+    assert sorted(seen) == [f"00{i}" for i in range(6)]
+    capsys.readouterr()
+    test_score.main([*flags, "--out", str(polyp_folder / "scores")])
+    said = capsys.readouterr().out
+    assert "±" in said
+    assert "NOT scored" not in said, "a fold is scored on its own images"
+    with open(polyp_folder / "scores" / "scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
