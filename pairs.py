@@ -3,7 +3,7 @@
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,11 +151,18 @@ def find_masks(root: str | Path) -> dict[str, Masks]:
 
 
 def by_image(images: dict[str, Path], masks: dict[str, Masks]) -> dict[str, Masks]:
-    """`masks` under the names of their images; one that pairs with none keeps its own."""
+    """`masks` under the names of their images; one that pairs with none keeps its own.
+
+    Where all masks end in one and the same word that no data set here has (_lesion), that is taken for the suffix.
+    """
     known = {IMAGE_SUFFIX.sub("", name): name for name in images}
+    bares = {name: MASK_SUFFIX.sub("", name) for name in masks}
+    if not (set(masks) | set(bares.values())) & (images.keys() | known.keys()):
+        suffix = _shared_suffix(images, list(masks)) if masks else ""
+        bares = {name: name.removesuffix(suffix) for name in masks}
     paired: dict[str, Masks] = {}
     for name, paths in masks.items():
-        bare = MASK_SUFFIX.sub("", name)
+        bare = bares[name]
         image = name if name in images else known.get(bare, bare if bare in images else name)
         paired[image] = paired.get(image, ()) + paths
     for image, paths in paired.items():
@@ -164,6 +171,14 @@ def by_image(images: dict[str, Path], masks: dict[str, Masks]) -> dict[str, Mask
             listed = ", ".join(path.name for path in paths)
             raise ValueError(f"{images[image]} has masks of two kinds, {listed}; keep one")
     return paired
+
+
+def _shared_suffix(images: Iterable[str], masks: Sequence[str]) -> str:
+    for image in sorted(images, key=len, reverse=True):
+        suffix = masks[0].removeprefix(image)
+        if suffix != masks[0] and all(mask.endswith(suffix) for mask in masks):
+            return suffix
+    return ""
 
 
 def _kind(mask: Path) -> str:
@@ -188,9 +203,12 @@ def _joined(images: dict[str, Path], masks: dict[str, Masks], place: Place) -> l
     ):
         lonely = sorted(ours.keys() - theirs.keys())
         if lonely:
+            strangers = sorted(theirs.keys() - ours.keys())
+            other = f". Or is {theirs[strangers[0]].name} its {what}? Name both alike" if strangers else ""
             raise ValueError(
                 f"{place.images} has {len(images)} images and {place.masks} has {len(masks)} masks; "
-                f"{len(lonely)} without {what}, first {ours[lonely[0]]}: add {folder / lonely[0]}.png or remove it"
+                f"{len(lonely)} without {what}, first {ours[lonely[0]]}: "
+                f"add {folder / lonely[0]}.png or remove it{other}"
             )
     return [Pair(place.prefix + name, images[name], masks[name]) for name in images]
 

@@ -378,3 +378,19 @@ def test_parts_of_a_mask_must_be_of_one_size(tmp_path, write_png):
     parts = [write_png(tmp_path / "a.png", blob(0)), write_png(tmp_path / "b.png", blob(0, (70, 81)))]
     with pytest.raises(ValueError, match=r"b\.png is 81x70 but .*a\.png, of the same image, is 80x70"):
         dataset.read_mask(*parts)
+
+
+def test_a_suffix_that_nobody_foresaw_is_understood_where_all_masks_share_it(tmp_path, write_png):
+    for i, name in enumerate(("1", "10", "2 b")):
+        write_png(tmp_path / "images" / f"{name}.png", IMAGE)
+        write_png(tmp_path / "masks" / f"{name}_lesion.png", blob(10 * i))
+    assert [(pair.name, pair.masks[0].name) for pair in find_pairs(tmp_path)] == [
+        ("1", "1_lesion.png"),
+        ("10", "10_lesion.png"),
+        ("2 b", "2 b_lesion.png"),
+    ]
+    (tmp_path / "masks" / "10_lesion.png").rename(tmp_path / "masks" / "10_other.png")
+    with pytest.raises(
+        ValueError, match=r"3 without mask, first .*1\.png: .* Or is 10_other\.png its mask\? Name both"
+    ):
+        find_pairs(tmp_path)

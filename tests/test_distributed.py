@@ -118,7 +118,7 @@ def test_a_run_of_two_processes_goes_on_with_one_and_validates_every_image_once(
     best = state["best"]
     network = train.net.load_checkpoint(train.net.build(), polyp_folder / "saved" / "model-best")
     cfg = small(polyp_folder, **fields)
-    _, held_out = train.training_and_validation_pairs(cfg)
+    _, held_out, _ = train.pairs_of_run(cfg)
     alone = distributed.Team(0, 1, torch.device("cpu"))
     log = train.Log(polyp_folder / "log.csv")
     assert train.validate(network, held_out, cfg, alone, log) == pytest.approx(best, abs=1e-6)
