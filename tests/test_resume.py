@@ -216,10 +216,10 @@ def test_validating_on_a_test_set_warns(polyp_folder):
     test = polyp_folder / "TestDataset"
     fields = {"valpath": str(test / "small"), "testpath": str(test), "testsets": ("small",)}
     with pytest.warns(UserWarning, match="is a test set: choosing a checkpoint by it spoils its scores"):
-        train.training_and_validation_pairs(small(polyp_folder, **fields))
+        train.pairs_of_run(small(polyp_folder, **fields))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        train.training_and_validation_pairs(small(polyp_folder, **fields | {"testsets": ("else",)}))
+        train.pairs_of_run(small(polyp_folder, **fields | {"testsets": ("else",)}))
 
 
 def test_an_unknown_validation_score_names_the_known(polyp_folder):
