@@ -16,23 +16,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from cache import DiskCache, MemoryCache, file_key
 from configs import Config
-from pairs import (
-    Check,
-    Pair,
-    check_pairs,
-    find_images,
-    find_pairs,
-    find_places,
-    image_folder,
-    list_images,
-    mask_folder,
-    read_grey,
-    read_image,
-    read_mask,
-)
-from splits import deal_folds, group_of, hold_out, maps_of_fold, parts_of, read_split, split_pairs, write_split
+from files import DiskCache, MemoryCache, Pair, file_key, find_pairs, list_images, read_image, read_mask
 
 # ---------------------------------------------------------------------------------------------- training transforms
 
@@ -255,7 +240,6 @@ def write_map(path: Path, pred: np.ndarray, height: int, width: int) -> None:
 __all__ = [
     "Batch",
     "Batches",
-    "Check",
     "Config",
     "Data",
     "Key",
@@ -264,25 +248,8 @@ __all__ = [
     "TestBatch",
     "TestImage",
     "TestImages",
-    "check_pairs",
-    "deal_folds",
-    "find_images",
     "find_pairs",
-    "find_places",
-    "group_of",
-    "hold_out",
-    "image_folder",
-    "list_images",
-    "maps_of_fold",
-    "mask_folder",
     "native_map",
-    "parts_of",
-    "read_grey",
-    "read_image",
-    "read_mask",
-    "read_split",
-    "split_pairs",
     "test_batch",
     "write_map",
-    "write_split",
 ]

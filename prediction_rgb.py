@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 import net
 from configs import Config, parse
-from dataset import TestImages, find_images, find_pairs, hold_out, maps_of_fold, test_batch, write_map
+from dataset import TestImages, test_batch, write_map
 from engine import checkpoint, run
 from engine.inference import Predictor
+from files import find_images, find_pairs, hold_out, maps_of_fold
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

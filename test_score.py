@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs import parse
-from dataset import find_pairs, hold_out, maps_of_fold
+from files import find_pairs, hold_out, maps_of_fold
 from metrics import PROTOCOLS
 from tools import scoring, tables
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pairs import check_pairs, find_pairs
+from files import check_pairs, find_pairs
 from tools import check_data
 
 

@@ -9,9 +9,9 @@ import torch
 from torch.utils.data import DataLoader
 
 import dataset
-import pairs
-from cache import MemoryCache
-from dataset import Batches, Config, Data, TestImages, find_pairs
+import files
+from dataset import Batches, Config, Data, TestImages
+from files import MemoryCache, find_pairs
 from tests.conftest import GOLDEN
 
 
@@ -21,9 +21,9 @@ def test_augmentation_equals_the_originals(case):
         name, expected, expected_mask = (file[f"case{case}/{key}"] for key in ("file", "image", "mask"))
         mirrored, angle, size = file[f"case{case}/params"]
     cfg, path = Config(), GOLDEN / "images" / "train" / str(name)
-    image = dataset.resize(dataset.read_image(path).astype(np.float32), cfg.size)
+    image = dataset.resize(files.read_image(path).astype(np.float32), cfg.size)
     image = dataset.normalise(image, cfg.train_mean, cfg.train_std)
-    mask = dataset.resize(dataset.read_mask(path.with_suffix(".png")).astype(np.float32), cfg.size) / 255
+    mask = dataset.resize(files.read_mask(path.with_suffix(".png")).astype(np.float32), cfg.size) / 255
     if mirrored:
         image, mask = dataset.flip(image, mask)
     image, mask = dataset.rotate(image, mask, angle)
@@ -138,34 +138,34 @@ def test_the_check_refuses_damaged_files_naming_the_first(polyp_folder, harm, me
     root = polyp_folder / "TrainDataset"
     harm(root)
     with pytest.raises(ValueError, match=message):
-        pairs.check_pairs(find_pairs(root))
+        files.check_pairs(find_pairs(root))
 
 
 def test_the_check_counts_what_it_saw(polyp_folder, write_png):
     root = polyp_folder / "TrainDataset"
     mask = cv2.imread(str(root / "mask" / "002.png"), cv2.IMREAD_GRAYSCALE)
     write_png(root / "mask" / "002.png", mask // 255)
-    found = pairs.check_pairs(find_pairs(root))
+    found = files.check_pairs(find_pairs(root))
     assert (found.pairs, found.empty_masks, found.binary_masks) == (6, 1, 1)
     assert found.largest == (131, 173)
     assert "1 masks valued 0/1, read as 0/255" in str(found)
     with pytest.warns(UserWarning, match="valued 0/1"):
-        assert np.array_equal(pairs.read_mask(root / "mask" / "002.png"), mask)
+        assert np.array_equal(files.read_mask(root / "mask" / "002.png"), mask)
 
 
 def test_grey_maps_of_any_depth_are_read_and_the_conversion_is_named(tmp_path, write_png, rng):
     from PIL import Image
 
     grey = rng.integers(0, 256, (7, 9), np.uint8)
-    assert pairs.read_grey(write_png(tmp_path / "8.png", grey))[1] == ""
-    deep, note = pairs.read_grey(write_png(tmp_path / "16.png", grey.astype(np.uint16) * 257))
+    assert files.read_grey(write_png(tmp_path / "8.png", grey))[1] == ""
+    deep, note = files.read_grey(write_png(tmp_path / "16.png", grey.astype(np.uint16) * 257))
     assert note == "16-bit"
     assert np.array_equal(deep, grey)
-    colour, note = pairs.read_grey(write_png(tmp_path / "rgb.png", np.dstack([grey] * 3)))
+    colour, note = files.read_grey(write_png(tmp_path / "rgb.png", np.dstack([grey] * 3)))
     assert note == "RGB"
     assert np.array_equal(colour, grey)
     Image.fromarray(grey).convert("P").save(tmp_path / "palette.png")
-    palette, note = pairs.read_grey(tmp_path / "palette.png")
+    palette, note = files.read_grey(tmp_path / "palette.png")
     assert note == "palette"
     assert np.array_equal(palette, grey)
 
@@ -239,12 +239,12 @@ def test_a_cache_that_memory_cannot_hold_is_refused():
 )
 def test_a_validation_split_keeps_clips_and_volumes_whole(names, pattern):
     pairs = [dataset.Pair(name, None, ()) for name in names]
-    training, held = dataset.split_pairs(pairs, 0.4, 1, pattern)
+    training, held = files.split_pairs(pairs, 0.4, 1, pattern)
     assert (len(training), len(held)) == (12, 8)
-    of = [{dataset.group_of(pair.name, pattern) for pair in part} for part in (training, held)]
+    of = [{files.group_of(pair.name, pattern) for pair in part} for part in (training, held)]
     assert not of[0] & of[1]
     with pytest.raises(ValueError, match=r"form 1 group\(s\)"):
-        dataset.split_pairs(pairs[:4], 0.4, 1, pattern)
+        files.split_pairs(pairs[:4], 0.4, 1, pattern)
 
 
 # ------------------------------------------------------------------------------------------------- public layouts
@@ -272,8 +272,8 @@ def test_public_layouts_pair_by_name(tmp_path, write_png, images, masks):
     pairs = find_pairs(root)
     assert len(pairs) == 2
     for pair, value in zip(pairs, (255, 200), strict=True):
-        assert dataset.read_mask(*pair.masks).max() == value, "the mask is its image's own"
-        assert abs(int(dataset.read_image(pair.image).mean()) - value) <= 1
+        assert files.read_mask(*pair.masks).max() == value, "the mask is its image's own"
+        assert abs(int(files.read_image(pair.image).mean()) - value) <= 1
 
 
 def test_two_masks_of_one_image_are_refused_by_name(tmp_path, write_png):
@@ -300,14 +300,14 @@ def test_busi_images_and_masks_in_one_folder(tmp_path, write_png):
             write_png(tmp_path / f"{name}_mask{f'_{i}' if i else ''}.png", blob(left))
     found = find_pairs(tmp_path)
     assert [pair.name for pair in found] == ["benign/benign (1)", "benign/benign (2)", "normal/normal (1)"]
-    areas = [int((dataset.read_mask(*pair.masks) > 0).sum()) for pair in found]
+    areas = [int((files.read_mask(*pair.masks) > 0).sum()) for pair in found]
     assert areas == [100, 200, 0]
-    assert (pairs.check_pairs(found).merged_masks, pairs.check_pairs(found).empty_masks) == (1, 1)
+    assert (files.check_pairs(found).merged_masks, files.check_pairs(found).empty_masks) == (1, 1)
     assert len(find_pairs(tmp_path, include="^(benign|malignant)/")) == 2
     with pytest.raises(ValueError, match=r"include is 'benin', which none of the 3 names holds"):
         find_pairs(tmp_path, include="benin")
-    assert list(pairs.find_images(tmp_path)) == [pair.name for pair in found], "no mask is taken for an image"
-    assert pairs.find_masks(tmp_path) == {pair.name: pair.masks for pair in found}
+    assert list(files.find_images(tmp_path)) == [pair.name for pair in found], "no mask is taken for an image"
+    assert files.find_masks(tmp_path) == {pair.name: pair.masks for pair in found}
     (tmp_path / "benign" / "benign (1)_mask.png").unlink()
     with pytest.raises(ValueError, match=r"1 without mask, first .*benign \(1\)\.png"):
         find_pairs(tmp_path)
@@ -321,9 +321,9 @@ def test_nuclei_one_mask_each_are_merged(tmp_path, write_png):
             write_png(tmp_path / number / "masks" / f"{name}.png", blob(20 * i))
     found = find_pairs(tmp_path)
     assert [pair.name for pair in found] == ["0a/0a", "1b/1b"]
-    assert dataset.read_image(found[0].image).shape == (70, 80, 3)
-    assert [(dataset.read_mask(*pair.masks) > 0).sum() for pair in found] == [300, 300]
-    assert list(pairs.find_images(tmp_path)) == ["0a/0a", "1b/1b"]
+    assert files.read_image(found[0].image).shape == (70, 80, 3)
+    assert [(files.read_mask(*pair.masks) > 0).sum() for pair in found] == [300, 300]
+    assert list(files.find_images(tmp_path)) == ["0a/0a", "1b/1b"]
 
 
 def test_clips_with_their_own_frames_and_masks(tmp_path, write_png):
@@ -333,8 +333,8 @@ def test_clips_with_their_own_frames_and_masks(tmp_path, write_png):
             write_png(tmp_path / clip / "GT" / f"{frame}.png", blob(0))
     found = find_pairs(tmp_path)
     assert [pair.name for pair in found][:3] == ["CVC-300/Train/1/f1", "CVC-300/Train/1/f2", "CVC-300/Train/2/f1"]
-    assert {dataset.group_of(pair.name) for pair in found} == {"CVC-300/Train/1", "CVC-300/Train/2", "CVC-612/Train/1"}
-    assert pairs.find_masks(tmp_path).keys() == pairs.find_images(tmp_path).keys()
+    assert {files.group_of(pair.name) for pair in found} == {"CVC-300/Train/1", "CVC-300/Train/2", "CVC-612/Train/1"}
+    assert files.find_masks(tmp_path).keys() == files.find_images(tmp_path).keys()
 
 
 def test_isic_folders_and_names(tmp_path, write_png):
@@ -347,12 +347,12 @@ def test_gif_masks_and_deep_masks_keep_their_lesion(tmp_path, write_png):
     from PIL import Image
 
     Image.fromarray(blob(5)).save(tmp_path / "a_manual1.gif")
-    assert np.array_equal(dataset.read_mask(tmp_path / "a_manual1.gif"), blob(5))
+    assert np.array_equal(files.read_mask(tmp_path / "a_manual1.gif"), blob(5))
     Image.fromarray(IMAGE).save(tmp_path / "a.gif")
-    assert np.abs(dataset.read_image(tmp_path / "a.gif").astype(int) - IMAGE).max() <= 1
+    assert np.abs(files.read_image(tmp_path / "a.gif").astype(int) - IMAGE).max() <= 1
     for value in (255, 65535):  # OpenCV would read the first as empty
         deep = write_png(tmp_path / f"{value}.png", blob(5, value=value, dtype=np.uint16))
-        assert np.array_equal(dataset.read_mask(deep), blob(5))
+        assert np.array_equal(files.read_mask(deep), blob(5))
 
 
 def test_an_image_turned_by_exif_is_one_way_up_everywhere(tmp_path, write_png):
@@ -364,20 +364,20 @@ def test_an_image_turned_by_exif_is_one_way_up_everywhere(tmp_path, write_png):
     exif[0x0112] = 6  # to be turned by 90 degrees: 90 rows of 60 pixels, the first 30 bright
     (tmp_path / "images").mkdir()
     Image.fromarray(stored).save(tmp_path / "images" / "1.png", exif=exif)
-    assert dataset.read_image(tmp_path / "images" / "1.png").shape == (90, 60, 3)
-    assert dataset.read_image(tmp_path / "images" / "1.png")[:30].mean() > 250
+    assert files.read_image(tmp_path / "images" / "1.png").shape == (90, 60, 3)
+    assert files.read_image(tmp_path / "images" / "1.png")[:30].mean() > 250
     sample = TestImages(tmp_path / "images", Config())[0]
     assert (sample.height, sample.width) == (90, 60)
     assert sample.image[0, :100].mean() > sample.image[0, 200:].mean() + 1
     write_png(tmp_path / "masks" / "1.png", blob(0, (60, 90)))
     with pytest.raises(ValueError, match=r"1\.png is 90x60 but its image .* is 60x90, turned as its EXIF says"):
-        pairs.check_pairs(find_pairs(tmp_path))
+        files.check_pairs(find_pairs(tmp_path))
 
 
 def test_parts_of_a_mask_must_be_of_one_size(tmp_path, write_png):
     parts = [write_png(tmp_path / "a.png", blob(0)), write_png(tmp_path / "b.png", blob(0, (70, 81)))]
     with pytest.raises(ValueError, match=r"b\.png is 81x70 but .*a\.png, of the same image, is 80x70"):
-        dataset.read_mask(*parts)
+        files.read_mask(*parts)
 
 
 def test_a_suffix_that_nobody_foresaw_is_understood_where_all_masks_share_it(tmp_path, write_png):

@@ -10,11 +10,13 @@ from torch import nn
 
 import train
 from engine import checkpoint, distributed
+from files import find_pairs
 from net.blocks import BoxView
 from tests.lives import server
 from tests.test_resume import start, wait_for
 from tests.test_train import losses, small
 from tools.demo_data import write_demo_data
+from validation import validate
 
 
 def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
@@ -30,7 +32,7 @@ def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
         network = train.build_network(cfg, team, train.silent).double()
         optimiser = train.build_optimiser(network, cfg, precision.sgd)
         model = distributed.wrap(network, team)
-        loader, batches = train.build_loader(cfg, train.find_pairs(cfg.datapath), team)
+        loader, batches = train.build_loader(cfg, find_pairs(cfg.datapath), team)
         for epoch in range(4):
             batches.start(epoch)
             network.eval()
@@ -121,7 +123,7 @@ def test_a_run_of_two_processes_goes_on_with_one_and_validates_every_image_once(
     _, held_out, _ = train.pairs_of_run(cfg)
     alone = distributed.Team(0, 1, torch.device("cpu"))
     log = train.Log(polyp_folder / "log.csv")
-    assert train.validate(network, held_out, cfg, alone, log) == pytest.approx(best, abs=1e-6)
+    assert validate(network, held_out, cfg, alone, log) == pytest.approx(best, abs=1e-6)
     log.close()
     train.train(small(polyp_folder, epoch=4, resume=True, resume_changed=("epoch",), **fields))
     assert losses(polyp_folder)[:2] == first

@@ -191,9 +191,8 @@ def test_gradients_are_clipped_when_asked(polyp_folder):
 
 def test_validation_chooses_model_best_by_the_score_that_prediction_would_get(polyp_folder, capsys, tmp_path):
     import prediction_rgb
-    from dataset import find_pairs, split_pairs
+    from files import find_pairs, read_grey, read_mask, split_pairs
     from metrics import Scores
-    from pairs import read_grey, read_mask
 
     cfg = small(polyp_folder, epoch=3, batch=2, val_fraction=0.34, val_score="MAE")
     train.train(cfg)

@@ -9,7 +9,7 @@ import pytest
 import prediction_rgb
 import test_score
 import train
-from dataset import Pair, deal_folds, find_pairs, group_of, hold_out, read_split
+from files import Pair, deal_folds, find_pairs, group_of, hold_out, read_split
 from tests.test_train import small
 
 BUSI = [f"{kind}/{kind} ({i})" for kind, count in (("benign", 437), ("malignant", 210)) for i in range(1, count + 1)]

@@ -11,6 +11,7 @@ import prediction_rgb
 import test_score
 import train
 from configs.command_line import load
+from files import find_pairs, read_mask
 from tests.conftest import ROOT
 
 TRAIN, TEST = ("a", "b"), ("c", "d")
@@ -121,5 +122,5 @@ def test_a_task_trains_two_steps_predicts_and_scores(tmp_path, make, capsys, mon
 
 def test_the_nuclei_of_an_image_are_its_mask(tmp_path):
     nuclei_dsb2018(tmp_path)
-    (pair, *_) = train.find_pairs(tmp_path / "stage1_train")
-    assert (train.read_mask(*pair.masks) > 0).sum() == 20 * 60
+    (pair, *_) = find_pairs(tmp_path / "stage1_train")
+    assert (read_mask(*pair.masks) > 0).sum() == 20 * 60

@@ -13,6 +13,7 @@ import train
 from configs import Config
 from engine import checkpoint
 from engine.precision import Precision
+from files import find_pairs
 
 
 def small(folder, **fields) -> Config:
@@ -227,7 +228,7 @@ def test_a_worker_that_dies_and_a_file_that_vanishes_are_named(polyp_folder, mon
         train.train(small(polyp_folder, workers=1))
     monkeypatch.setattr(dataset, "read_image", real)
     cfg = small(polyp_folder, workers=1, check_data=False)
-    pairs = train.find_pairs(cfg.datapath)
+    pairs = find_pairs(cfg.datapath)
     monkeypatch.setattr(train, "find_pairs", lambda *_: pairs)
     victim.unlink()
     with pytest.raises(FileNotFoundError, match=r"004\.png has vanished"):

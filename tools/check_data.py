@@ -12,8 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dataset import group_of
-from pairs import Check, Pair, find_pairs, read_image, read_mask, survey
+from files import Check, Pair, find_pairs, group_of, read_image, read_mask, survey
 
 CELL = 192  # side of a picture on the sheet, in pixels
 COLUMNS = 6

@@ -15,8 +15,8 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+from files import image_folder, list_images, read_grey, read_image
 from metrics import PROTOCOLS, lower_is_better
-from pairs import image_folder, list_images, read_grey, read_image
 from tools import scoring
 from tools.scoring import Job
 

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from files import Masks, by_image, find_masks, list_images, mask_folder, read_grey
 from metrics import Scores
-from pairs import Masks, by_image, find_masks, list_images, mask_folder, read_grey
 
 CHUNK = 16  # images a process takes at a time
 WORTH_A_PROCESS = 500  # images; with fewer, starting it takes longer than it saves

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 import net
-from pairs import read_grey
+from files import read_grey
 from tools.benchmark.clock import DEVICE, ROOT, interleaved
 from tools.benchmark.reference import dense, predict
 

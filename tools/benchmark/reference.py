@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from files import read_image, read_mask
 from net import MSNet
 from net.blocks import BoxView
-from pairs import read_image, read_mask
 
 WIDTH = 64
 

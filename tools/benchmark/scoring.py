@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import torch
 
+from files import read_grey
 from metrics import Scores
-from pairs import read_grey
 from tools.benchmark.clock import REPEATS, ROOT, interleaved
 
 Maps = list[tuple[np.ndarray, np.ndarray]]

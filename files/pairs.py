@@ -1,18 +1,9 @@
-"""Finding and reading image files: folder layouts, pairs by name, and a check of every file before training."""
+"""Finding image files: folder layouts, and pairs by name."""
 
-import os
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
-
-import cv2
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
 # the names that public data sets use, in any case; of several in one place the first pattern counts
 IMAGE_FOLDERS = ("images?", "imgs?", "im", "frames?", "imagestr", ".*_input")
@@ -42,9 +33,6 @@ class Place(NamedTuple):
     prefix: str
     images: Path
     masks: Path
-
-
-# ---------------------------------------------------------------------------------------------------- finding files
 
 
 def list_images(folder: str | Path) -> dict[str, Path]:
@@ -248,163 +236,3 @@ def _child(base: Path, patterns: Sequence[str]) -> Path | None:
             if re.fullmatch(pattern, path.name, re.IGNORECASE):
                 return path
     return None
-
-
-# ---------------------------------------------------------------------------------------------------- reading files
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned as its EXIF says; ValueError for a file that cannot be decoded."""
-    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-
-
-def read_mask(*paths: str | Path) -> np.ndarray:
-    """(H, W) uint8, 0 background .. 255 lesion, the union of all files. One valued 0/1 is stretched, with a warning."""
-    masks = [_read_mask(path) for path in paths]
-    for path, mask in zip(paths, masks, strict=True):
-        if mask.shape != masks[0].shape:
-            (h, w), (hh, ww) = mask.shape, masks[0].shape
-            raise ValueError(f"{path} is {w}x{h} but {paths[0]}, of the same image, is {ww}x{hh}; they must be equal")
-    return np.maximum.reduce(masks)
-
-
-def _read_mask(path: str | Path) -> np.ndarray:
-    mask = _decode_mask(path)
-    if mask.max() == 1:
-        warnings.warn(f"{path} is valued 0/1, not 0/255: read as 0/255 (so are all masks like it)", stacklevel=3)
-        mask = mask * 255
-    return mask
-
-
-def _decode_mask(path: str | Path) -> np.ndarray:
-    """(H, W) uint8; of 16 bits the upper eight, unless all values fit into the lower."""
-    mask = _decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
-    if mask.dtype == np.uint16:
-        mask = (mask if mask.max() < 256 else np.round(mask / 257)).astype(np.uint8)
-    return mask
-
-
-def read_grey(path: str | Path) -> tuple[np.ndarray, str]:
-    """(H, W) uint8 of a map or gt as `Image.convert("L")` gives it, and what had to be converted ("" if nothing).
-
-    Colour and palette become luminance, 16 bits become 8 (Pillow alone would clip them). ValueError if undecodable.
-    """
-    array = _decode(path, cv2.IMREAD_UNCHANGED)
-    if array.dtype == np.uint8 and array.ndim == 2:
-        return array, ""
-    if array.dtype == np.uint16:
-        grey = array if array.ndim == 2 else cv2.cvtColor(array[..., :3], cv2.COLOR_BGR2GRAY)
-        return np.round(grey / 257).astype(np.uint8), "16-bit"
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L")), {"P": "palette"}.get(image.mode, image.mode)
-
-
-def _decode(path: str | Path, flags: int) -> np.ndarray:
-    try:
-        data = np.fromfile(path, np.uint8)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} has vanished; is its disk still there? The run can be resumed") from error
-    if data[:3].tobytes() == b"GIF":  # OpenCV takes the palette's numbers for grey values
-        with Image.open(path) as image:
-            grey = flags & cv2.IMREAD_COLOR == 0
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
-            return pixels if grey else pixels[..., ::-1]
-    # not cv2.imread: it knows no error but None, and no non-ASCII name on Windows
-    array = cv2.imdecode(data, flags) if data.size else None
-    if array is None:
-        raise ValueError(f"{path} ({data.size} bytes) cannot be decoded as an image; replace it")
-    return array
-
-
-@dataclass(frozen=True)
-class Check:
-    """What `survey` saw in a training folder."""
-
-    pairs: int
-    smallest: tuple[int, int]  # height, width
-    largest: tuple[int, int]
-    empty_masks: int
-    binary_masks: int  # valued 0/1 instead of 0/255
-    merged_masks: int  # images whose mask is in several files
-    covered: float  # part of all pixels that is lesion
-    values: tuple[int, ...]  # every grey value of the masks
-
-    def __str__(self) -> str:
-        (h, w), (hh, ww) = self.smallest, self.largest
-        text = f"{self.pairs} pairs, {w}x{h} to {ww}x{hh} pixels, {self.empty_masks} empty masks"
-        text += f", {self.merged_masks} images with several masks, merged" if self.merged_masks else ""
-        return text + (f", {self.binary_masks} masks valued 0/1, read as 0/255" if self.binary_masks else "")
-
-
-def check_pairs(pairs: Sequence[Pair]) -> Check:
-    """Decode every file once, strictly; ValueError for the first corrupt or truncated one or mask of another size."""
-    check, problems = survey(pairs)
-    if problems:
-        more = f"; {len(problems) - 1} more files are faulty, `python -m tools.check_data` lists them"
-        raise ValueError(next(iter(problems.values())) + (more if len(problems) > 1 else ""))
-    assert check
-    return check
-
-
-def survey(pairs: Sequence[Pair]) -> tuple[Check | None, dict[str, str]]:
-    """(what the sound pairs are like, None if there is none; name -> what is wrong with each other pair)."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(tqdm(pool.map(_look, pairs), "check data", len(pairs), leave=False, disable=None))
-    seen = [look for look in found if isinstance(look, _Look)]
-    problems = {pair.name: look for pair, look in zip(pairs, found, strict=True) if isinstance(look, str)}
-    if not seen:
-        return None, problems
-    check = Check(
-        pairs=len(seen),
-        smallest=min(look.size for look in seen),
-        largest=max(look.size for look in seen),
-        empty_masks=sum(look.top == 0 for look in seen),
-        binary_masks=sum(look.top == 1 for look in seen),
-        merged_masks=sum(look.masks > 1 for look in seen),
-        covered=sum(look.covered for look in seen) / sum(look.size[0] * look.size[1] for look in seen),
-        values=tuple(np.flatnonzero(np.sum([look.histogram for look in seen], 0)).tolist()),
-    )
-    return check, problems
-
-
-class _Look(NamedTuple):
-    size: tuple[int, int]
-    masks: int
-    top: int
-    covered: int  # pixels of lesion
-    histogram: np.ndarray  # of the masks' 256 grey values
-
-
-def _look(pair: Pair) -> _Look | str:
-    try:
-        return _look_closely(pair)
-    except (ValueError, OSError) as error:
-        return str(error)
-
-
-def _look_closely(pair: Pair) -> _Look:
-    for path in (pair.image, *pair.masks):
-        try:
-            with Image.open(path) as image:
-                image.load()  # unlike OpenCV, Pillow refuses a truncated file
-                turned = image.getexif().get(0x0112, 1) != 1
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"{path} cannot be decoded ({error}); replace it") from error
-        if path == pair.image:
-            size = _decode(path, cv2.IMREAD_COLOR).shape[:2]
-            note = ", turned as its EXIF says" if turned else ""
-    whole, histogram = np.zeros(size, bool), np.zeros(256, np.int64)
-    for path in pair.masks:
-        mask = _decode_mask(path)
-        if mask.shape != size:
-            (h, w), (mh, mw) = size, mask.shape
-            raise ValueError(f"{path} is {mw}x{mh} but its image {pair.image} is {w}x{h}{note}; they must be equal")
-        top = int(mask.max())
-        if 1 < top < 128:
-            raise ValueError(
-                f"{path} has no value above {top}; expected 255 (or 1) for a lesion. "
-                "A palette image? Save it as grey, 0 and 255"
-            )
-        whole |= mask > (127 if top > 1 else 0)
-        histogram += np.bincount(mask.ravel(), minlength=256)
-    return _Look(size, len(pair.masks), int(np.flatnonzero(histogram)[-1]), int(whole.sum()), histogram)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import Config
-from pairs import SUFFIXES, Pair
+from files.pairs import SUFFIXES, Pair
 
 
 def group_of(name: str, pattern: str = "") -> str:

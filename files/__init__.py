@@ -1,0 +1,48 @@
+"""The files of a data set: finding, reading, checking, dealing into parts, keeping decoded."""
+
+from files.cache import DiskCache, MemoryCache, file_key
+from files.pairs import (
+    Masks,
+    Pair,
+    by_image,
+    find_images,
+    find_masks,
+    find_pairs,
+    find_places,
+    image_folder,
+    list_images,
+    mask_folder,
+)
+from files.reading import read_grey, read_image, read_mask
+from files.splits import deal_folds, group_of, hold_out, maps_of_fold, parts_of, read_split, split_pairs, write_split
+from files.survey import Check, check_pairs, survey
+
+__all__ = [
+    "Check",
+    "DiskCache",
+    "Masks",
+    "MemoryCache",
+    "Pair",
+    "by_image",
+    "check_pairs",
+    "deal_folds",
+    "file_key",
+    "find_images",
+    "find_masks",
+    "find_pairs",
+    "find_places",
+    "group_of",
+    "hold_out",
+    "image_folder",
+    "list_images",
+    "maps_of_fold",
+    "mask_folder",
+    "parts_of",
+    "read_grey",
+    "read_image",
+    "read_mask",
+    "read_split",
+    "split_pairs",
+    "survey",
+    "write_split",
+]

@@ -1,0 +1,72 @@
+"""Reading image files: images, masks and maps of any format and depth, each to one array."""
+
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, turned as its EXIF says; ValueError for a file that cannot be decoded."""
+    return cv2.cvtColor(decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def read_mask(*paths: str | Path) -> np.ndarray:
+    """(H, W) uint8, 0 background .. 255 lesion, the union of all files. One valued 0/1 is stretched, with a warning."""
+    masks = [_read_mask(path) for path in paths]
+    for path, mask in zip(paths, masks, strict=True):
+        if mask.shape != masks[0].shape:
+            (h, w), (hh, ww) = mask.shape, masks[0].shape
+            raise ValueError(f"{path} is {w}x{h} but {paths[0]}, of the same image, is {ww}x{hh}; they must be equal")
+    return np.maximum.reduce(masks)
+
+
+def _read_mask(path: str | Path) -> np.ndarray:
+    mask = decode_mask(path)
+    if mask.max() == 1:
+        warnings.warn(f"{path} is valued 0/1, not 0/255: read as 0/255 (so are all masks like it)", stacklevel=3)
+        mask = mask * 255
+    return mask
+
+
+def decode_mask(path: str | Path) -> np.ndarray:
+    """(H, W) uint8; of 16 bits the upper eight, unless all values fit into the lower."""
+    mask = decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+    if mask.dtype == np.uint16:
+        mask = (mask if mask.max() < 256 else np.round(mask / 257)).astype(np.uint8)
+    return mask
+
+
+def read_grey(path: str | Path) -> tuple[np.ndarray, str]:
+    """(H, W) uint8 of a map or gt as `Image.convert("L")` gives it, and what had to be converted ("" if nothing).
+
+    Colour and palette become luminance, 16 bits become 8 (Pillow alone would clip them). ValueError if undecodable.
+    """
+    array = decode(path, cv2.IMREAD_UNCHANGED)
+    if array.dtype == np.uint8 and array.ndim == 2:
+        return array, ""
+    if array.dtype == np.uint16:
+        grey = array if array.ndim == 2 else cv2.cvtColor(array[..., :3], cv2.COLOR_BGR2GRAY)
+        return np.round(grey / 257).astype(np.uint8), "16-bit"
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L")), {"P": "palette"}.get(image.mode, image.mode)
+
+
+def decode(path: str | Path, flags: int) -> np.ndarray:
+    """An image as OpenCV's `flags` ask for it; FileNotFoundError or ValueError if it cannot be."""
+    try:
+        data = np.fromfile(path, np.uint8)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} has vanished; is its disk still there? The run can be resumed") from error
+    if data[:3].tobytes() == b"GIF":  # OpenCV takes the palette's numbers for grey values
+        with Image.open(path) as image:
+            grey = flags & cv2.IMREAD_COLOR == 0
+            pixels = np.asarray(image.convert("L" if grey else "RGB"))
+            return pixels if grey else pixels[..., ::-1]
+    # not cv2.imread: it knows no error but None, and no non-ASCII name on Windows
+    array = cv2.imdecode(data, flags) if data.size else None
+    if array is None:
+        raise ValueError(f"{path} ({data.size} bytes) cannot be decoded as an image; replace it")
+    return array
