@@ -18,6 +18,7 @@ COMPLAINTS = (
     "a float gt has values outside [0, 1]; expected [0, 1]: divide by 255, or pass uint8 or bool",
     "a uint8 gt holds nothing above 1, and the pranet protocol cuts at 128, so every mask would be empty: "
     "pass 255 * gt, or gt > 0",
+    "a field of view is empty; expected at least one pixel that counts",
 )
 
 
@@ -26,19 +27,20 @@ def on_cpu(maps: Tensor) -> bool:
     return maps.device.type == "cpu"
 
 
-def batches(pred: Maps, gt: Maps) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs of (N, H, W) tensors of equal shape and device; ValueError for anything else."""
+def batches(pred: Maps, gt: Maps, what: str = "gt") -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs of (N, H, W) tensors of equal shape and device; ValueError for anything else, naming the second `what`."""
     if isinstance(pred, (list, tuple)) or isinstance(gt, (list, tuple)):
         if not isinstance(pred, (list, tuple)) or not isinstance(gt, (list, tuple)) or len(pred) != len(gt):
             sizes = [f"{len(x)} maps" if isinstance(x, (list, tuple)) else type(x).__name__ for x in (pred, gt)]
-            raise ValueError(f"pred is {sizes[0]}, gt is {sizes[1]}; expected two lists of the same length")
+            raise ValueError(f"pred is {sizes[0]}, {what} is {sizes[1]}; expected two lists of the same length")
         for p, g in zip(pred, gt, strict=True):
-            yield from batches(p, g)
+            yield from batches(p, g, what)
         return
-    p, g = _tensor(pred, "pred"), _tensor(gt, "gt")
+    p, g = _tensor(pred, "pred"), _tensor(gt, what)
     if p.shape != g.shape:
         raise ValueError(
-            f"pred has shape {tuple(p.shape)}, gt {tuple(g.shape)}; expected one shape: resize the map to the gt's size"
+            f"pred has shape {tuple(p.shape)}, {what} {tuple(g.shape)}; "
+            "expected one shape: resize the map to the gt's size"
         )
     if p.numel() == 0:
         raise ValueError(f"pred and gt have shape {tuple(p.shape)}; expected at least one pixel")
@@ -56,7 +58,7 @@ def _tensor(maps: Any, what: str) -> Tensor:
     if maps.ndim not in (2, 3):
         raise ValueError(f"{what} has shape {tuple(maps.shape)}; expected (H, W) or (N, H, W)")
     if maps.dtype == torch.bool:
-        return maps if what == "gt" else maps.to(torch.uint8) * 255
+        return maps if what != "pred" else maps.to(torch.uint8) * 255
     if maps.dtype != torch.uint8 and not maps.is_floating_point():
         raise ValueError(f"{what} has dtype {maps.dtype}; expected uint8 0..255 or float 0..1")
     return maps.detach()
@@ -84,8 +86,8 @@ def limits(maps: Tensor) -> tuple[Tensor, Tensor]:
     return maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
 
 
-def faults(pred: Tensor, gt: Tensor, protocol: str) -> Tensor:
-    """(5,) bool on the device of the maps: which of COMPLAINTS hold. Nothing waits for it."""
+def faults(pred: Tensor, gt: Tensor, protocol: str, within: Tensor | None = None) -> Tensor:
+    """(6,) bool on the device of the maps: which of COMPLAINTS hold. Nothing waits for it."""
     fine = torch.zeros((), dtype=torch.bool, device=pred.device)
     flags = []
     for values in (pred, gt):
@@ -97,6 +99,7 @@ def faults(pred: Tensor, gt: Tensor, protocol: str) -> Tensor:
             flags += [fine, fine]
     binary = gt.dtype == torch.uint8 and protocol == "pranet"
     flags.append((gt.amax((1, 2)) == 1).any() if binary else fine)
+    flags.append(fine if within is None else ~within.any(2).any(1).all())
     return torch.stack(flags)
 
 

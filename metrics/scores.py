@@ -1,13 +1,14 @@
 """`Scores`: maps and gts in, the scores of a protocol out."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from metrics import inputs, official, pranet
+from metrics import binary, inputs, layers, official, pranet
 from metrics.inputs import Maps, batches, complain, faults, foreground, limits, warn_if_swapped
 from metrics.summary import (
     Summary,
@@ -22,18 +23,20 @@ from metrics.summary import (
 )
 from metrics.weighted_f import weighted_f, weighted_f_batch
 
-PROTOCOLS = {"official": official, "pranet": pranet}
-WEIGHTED_F = {"official": "wfm", "pranet": "wFm"}
-CONSTANT = {"official": "full", "pranet": "one"}  # what a constant map becomes, see summary.stretch
+PROTOCOLS = {"official": official, "pranet": pranet, "binary": binary, "layers": layers}
+SPATIAL = {"official": "wfm", "pranet": "wFm", "layers": "MED"}  # the one score that a summary cannot give
+STRETCH = {"official": "full", "pranet": "one", "binary": "raw", "layers": "raw"}  # see summary.stretch
 TOGETHER = 64  # images on the CPU whose counts become scores at once: torch's small operations cost most of one alone
 
 
 class Scores:
     """Scores of a set of maps, image by image, batch by batch, or merged from several processes.
 
-    protocol: "official", the original's ten, or "pranet", the thirteen of PraNet's toolbox. undefined: "exclude" leaves
-    an image's undefined score (NaN) out of the mean and counts it in `.undefined`; "propagate" lets one NaN make the
-    mean NaN, as the original does. keep_curves keeps every image's curves, 2 KB each and curve, for resampling.
+    protocol: "official", the original's ten; "pranet", the thirteen of PraNet's toolbox; "binary", Jaccard, precision,
+    recall, specificity and Dice of masks cut at 0.5; "layers", Dice and edge distance of OCT layers. undefined:
+    "exclude" leaves an image's undefined score (NaN) out of the mean and counts it in `.undefined`; "propagate" lets
+    one NaN make the mean NaN, as the original does. keep_curves keeps every image's curves, 2 KB each and curve, for
+    resampling and subsets.
     """
 
     def __init__(self, protocol: str = "official", undefined: str = "exclude", keep_curves: bool = False):
@@ -46,26 +49,33 @@ class Scores:
         self._rows: list[Tensor] = []  # (N, scores) each
         self._curve_sums: dict[str, Tensor] = {}
         self._curves: list[dict[str, Tensor]] = []
-        self._waiting: list[tuple[Tensor, Tensor]] = []  # (N, 4, 2, 256) counts and (N,) weighted F each
+        self._waiting: list[tuple[Tensor, Tensor]] = []  # (N, 4, 2, 256) counts and (N,) spatial scores each
         self._faults: Tensor | None = None  # from devices that are not waited for
         self._warned = False
 
     def __len__(self) -> int:
         return sum(len(rows) for rows in self._rows) + sum(len(counts) for counts, _ in self._waiting)
 
-    def update(self, pred: Maps, gt: Maps) -> None:
+    def update(self, pred: Maps, gt: Maps, within: Maps | None = None) -> None:
         """Add maps with their gt: (H, W), (N, H, W), or two lists of differently sized (H, W).
 
-        uint8 0..255 or float 0..1 (gt bool too), numpy or tensor. Tensors on CUDA are scored there and nothing waits
-        for them: what is wrong with their values is raised by `result`. Raises ValueError, and then nothing was added.
+        uint8 0..255 or float 0..1 (gt bool too), numpy or tensor. within, like gt: the field of view; what lies outside
+        has no part in any score, be it the stretch, a count, S's regions or the weighted F. Tensors on CUDA are scored
+        there and nothing waits for them: what is wrong with their values is raised by `result`. Raises ValueError, and
+        then nothing was added.
         """
-        for found, weighted, flags in [self._measure(p, g) for p, g in batches(pred, gt)]:
+        if within is None:
+            measured = [self._measure(p, g) for p, g in batches(pred, gt)]
+        else:
+            both = zip(batches(pred, gt), batches(pred, within, "within"), strict=True)
+            measured = [self._measure(p, g, foreground(field, "official")) for (p, g), (_, field) in both]
+        for found, spatial, flags in measured:
             if isinstance(found, Summary):
                 self._settle()
-                self._add(found, weighted)
+                self._add(found, spatial)
             else:
-                self._waiting.append((found, weighted))
-                if not inputs.on_cpu(weighted) or sum(len(w) for _, w in self._waiting) >= TOGETHER:
+                self._waiting.append((found, spatial))
+                if not inputs.on_cpu(spatial) or sum(len(s) for _, s in self._waiting) >= TOGETHER:
                     self._settle()
             if flags is not None:
                 self._faults = flags if self._faults is None else self._faults.to(flags.device) | flags
@@ -112,6 +122,15 @@ class Scores:
         self._table()
         return {name: torch.cat([c[name].cpu() for c in self._curves]).numpy() for name in self._curves[0]}
 
+    def subset(self, images: Sequence[int]) -> "Scores":
+        """The scores of some of the images, by their places in the order of `update`; needs keep_curves=True."""
+        chosen = Scores(self.protocol, self.undefined_rule, keep_curves=True)
+        places = torch.as_tensor(images, dtype=torch.int64)
+        chosen._rows = [self._table()[places]]
+        kept = {name: torch.from_numpy(curve)[places] for name, curve in self.per_image_curves.items()}
+        chosen._curves, chosen._curve_sums = [kept], {name: curve.sum(0) for name, curve in kept.items()}
+        return chosen
+
     def merge(self, other: "Scores") -> "Scores":
         """Append the images of `other`; ValueError if it has another protocol."""
         if (other.protocol, other.keep_curves) != (self.protocol, self.keep_curves):
@@ -151,27 +170,39 @@ class Scores:
         self._curve_sums, self._curves = dict(state["curve_sums"]), list(state["curves"])
         self._waiting, self._faults = [], None
 
-    def _measure(self, pred: Tensor, gt: Tensor) -> tuple[Tensor | Summary, Tensor, Tensor | None]:
-        """Counts by level (8-bit maps) or their summary (floats), the weighted F, faults not yet looked at."""
-        flags = faults(pred, gt, self.protocol)
+    def _measure(
+        self, pred: Tensor, gt: Tensor, within: Tensor | None = None
+    ) -> tuple[Tensor | Summary, Tensor, Tensor | None]:
+        """Counts by level (8-bit maps) or their summary (floats), the spatial score, faults not yet looked at."""
+        flags = faults(pred, gt, self.protocol, within)
         on_cpu = inputs.on_cpu(pred)
         if on_cpu:
             complain(flags, pred)
             self._warned = self._warned or warn_if_swapped(pred, gt)
         inside = foreground(gt, self.protocol)
-        centre = centroid(*sides(inside), half_up=self.protocol == "pranet")
         pred = to_levels(pred) if pred.is_floating_point() else pred
-        weighted = self._weighted_f(pred, inside)
+        if within is not None:
+            # outside, the gt is background and the map has its lowest level inside: no score but a count would notice
+            inside = inside & within
+            pred = torch.where(within, pred, torch.where(within, pred, 255).amin((1, 2), keepdim=True))
+        centre = centroid(*sides(inside), half_up=self.protocol == "pranet")
+        spatial = self._spatial(pred, inside)
         if pred.is_floating_point():
-            return from_pixels(pred, inside, centre, CONSTANT[self.protocol]), weighted, None if on_cpu else flags
+            return from_pixels(pred, inside, centre, STRETCH[self.protocol], within), spatial, None if on_cpu else flags
         if not on_cpu:
-            return count_levels_batch(pred, inside, centre), weighted, flags
-        images = zip(pred.numpy(), inside.view(torch.uint8).numpy(), centre.tolist(), strict=True)
-        return torch.from_numpy(np.stack([count_levels(*image) for image in images])), weighted, None
+            return count_levels_batch(pred, inside, centre, within), spatial, flags
+        fields = [None] * len(pred) if within is None else within.view(torch.uint8).numpy()
+        images = zip(pred.numpy(), inside.view(torch.uint8).numpy(), centre.tolist(), fields, strict=True)
+        return torch.from_numpy(np.stack([count_levels(*image) for image in images])), spatial, None
 
-    def _weighted_f(self, pred: Tensor, inside: Tensor) -> Tensor:
+    def _spatial(self, pred: Tensor, inside: Tensor) -> Tensor:
+        """(N,) float64: the score named in SPATIAL; without one, zeros that nobody reads."""
+        if self.protocol == "binary":
+            return torch.zeros(len(pred), dtype=torch.float64, device=pred.device)
+        if self.protocol == "layers":
+            return layers.edge_distance(2 * pred.double() >= 255, inside)
         low, high = (limit.double() for limit in limits(pred))
-        offset, span = stretch(low, high, CONSTANT[self.protocol])
+        offset, span = stretch(low, high, STRETCH[self.protocol])
         if not inputs.on_cpu(pred):
             return weighted_f_batch((pred.double() - offset) / span, inside, self.protocol)
         maps = zip(pred.numpy(), inside.numpy(), offset.flatten().tolist(), span.flatten().tolist(), strict=True)
@@ -180,13 +211,13 @@ class Scores:
     def _settle(self) -> None:
         """Turn the waiting counts into scores."""
         if self._waiting:
-            counts, weighted = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+            counts, spatial = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
             self._waiting = []
-            self._add(from_levels(counts, CONSTANT[self.protocol]), weighted)
+            self._add(from_levels(counts, STRETCH[self.protocol]), spatial)
 
-    def _add(self, summary: Summary, weighted: Tensor) -> None:
+    def _add(self, summary: Summary, spatial: Tensor) -> None:
         rules = PROTOCOLS[self.protocol]
-        found = rules.scores(summary) | {WEIGHTED_F[self.protocol]: weighted}
+        found = rules.scores(summary) | {SPATIAL.get(self.protocol, ""): spatial}
         self._rows.append(torch.stack([found[name] for name in self.names], 1))
         curves = rules.curves(summary)
         curves["F"] = official.f_measure(curves["precision"], curves["recall"])

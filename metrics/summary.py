@@ -52,22 +52,27 @@ def centroid(by_row: Tensor, by_column: Tensor, half_up: bool) -> Tensor:
     return torch.stack(centre, 1).long() + 1
 
 
-def count_levels(pred: np.ndarray, gt: np.ndarray, centre: list[int]) -> np.ndarray:
-    """(4, 2, 256) pixels by quadrant, gt and level of one map: pred (H, W) uint8, gt (H, W) uint8 0 or 1."""
+def count_levels(pred: np.ndarray, gt: np.ndarray, centre: list[int], within: np.ndarray | None = None) -> np.ndarray:
+    """(4, 2, 256) pixels by quadrant, gt and level of one map: pred (H, W) uint8, gt (H, W) uint8 0 or 1.
+
+    within (H, W) uint8 0 or 1: the field of view, of which gt is a part; None counts every pixel.
+    """
     y, x = centre
     counts = np.zeros((4, 2, LEVELS))
     for i, quadrant in enumerate((np.s_[:y, :x], np.s_[:y, x:], np.s_[y:, :x], np.s_[y:, x:])):
         p, g = pred[quadrant], gt[quadrant]
+        all_of_it = None if within is None else within[quadrant]
         rows = max(1, MOST_PIXELS // max(1, p.shape[1]))
         for start in range(0, p.shape[0] if p.shape[1] else 0, rows):
             part, mask = p[start : start + rows], g[start : start + rows]
+            field = None if all_of_it is None else all_of_it[start : start + rows]
             inside = cv2.calcHist([part], [0], mask, [LEVELS], [0, LEVELS]).ravel()
             counts[i, 1] += inside
-            counts[i, 0] += cv2.calcHist([part], [0], None, [LEVELS], [0, LEVELS]).ravel() - inside
+            counts[i, 0] += cv2.calcHist([part], [0], field, [LEVELS], [0, LEVELS]).ravel() - inside
     return counts
 
 
-def count_levels_batch(pred: Tensor, gt: Tensor, centre: Tensor) -> Tensor:
+def count_levels_batch(pred: Tensor, gt: Tensor, centre: Tensor, within: Tensor | None = None) -> Tensor:
     """(N, 4, 2, 256) as `count_levels`, for pred (N, H, W) uint8 and gt bool on any device, without waiting for it."""
     n, height, width = pred.shape
     lower = torch.arange(height, device=pred.device)[None, :, None] >= centre[:, 0, None, None]
@@ -76,7 +81,8 @@ def count_levels_batch(pred: Tensor, gt: Tensor, centre: Tensor) -> Tensor:
     index = (((image * 2 + lower) * 2 + right) * 2 + gt) * LEVELS + pred
     counts = torch.zeros(n * 8 * LEVELS, dtype=torch.int64, device=pred.device)
     # not bincount: it asks the device for the largest index, and waits
-    counts.scatter_add_(0, index.flatten(), torch.ones((), dtype=torch.int64, device=pred.device).expand(index.numel()))
+    ones = torch.ones((), dtype=torch.int64, device=pred.device).expand(index.numel())
+    counts.scatter_add_(0, index.flatten(), ones if within is None else within.flatten().long())
     return counts.view(n, 4, 2, LEVELS).double()
 
 
@@ -113,8 +119,11 @@ def to_levels(pred: Tensor) -> Tensor:
     return torch.where((level - whole).abs() < 1e-5, whole, level)
 
 
-def from_pixels(level: Tensor, gt: Tensor, centre: Tensor, constant: str) -> Summary:
-    """Summary of float maps: level (N, H, W) from `to_levels`, gt (N, H, W) bool, on any device, without waiting."""
+def from_pixels(level: Tensor, gt: Tensor, centre: Tensor, constant: str, within: Tensor | None = None) -> Summary:
+    """Summary of float maps: level (N, H, W) from `to_levels`, gt (N, H, W) bool, on any device, without waiting.
+
+    within (N, H, W) bool: the field of view, of which gt is a part; outside of it a level is one that occurs inside.
+    """
     n, height, width = level.shape
     low, high = level.amin((1, 2), keepdim=True), level.amax((1, 2), keepdim=True)
     offset, r = stretch(low, high, constant)
@@ -127,14 +136,16 @@ def from_pixels(level: Tensor, gt: Tensor, centre: Tensor, constant: str) -> Sum
     image = torch.arange(n, device=level.device)[:, None, None]
     index = ((image * 2 + gt) * LEVELS + bins).flatten()
     binned = torch.zeros(n * 2 * LEVELS, dtype=torch.float64, device=level.device)
-    binned.scatter_add_(0, index, torch.ones((), dtype=torch.float64, device=level.device).expand(index.numel()))
+    counted = torch.ones((), dtype=torch.float64, device=level.device).expand(level.shape)
+    counted = counted if within is None else within.double()
+    binned.scatter_add_(0, index, counted.flatten())
     binned = binned.view(n, 2, LEVELS)
 
     # sums over quadrants are two matrix products: (N, 2, H) row halves x map x (N, W, 2) column halves
     rows = torch.arange(height, device=level.device) >= centre[:, :1]
     columns = torch.arange(width, device=level.device) >= centre[:, 1:]
     rows, columns = (torch.stack([~half, half], 1).double() for half in (rows, columns))
-    classes = torch.stack([~gt, gt], 1).double()  # (N, 2, H, W)
+    classes = torch.stack([~gt, gt], 1) * counted[:, None]  # (N, 2, H, W)
     cells = torch.stack(
         [
             (rows[:, None] @ (classes * power[:, None]) @ columns[:, None].mT).flatten(2).mT
@@ -146,7 +157,8 @@ def from_pixels(level: Tensor, gt: Tensor, centre: Tensor, constant: str) -> Sum
     def count(kept: Tensor) -> Tensor:
         return (classes * kept[:, None]).sum((2, 3))
 
-    adaptive = (v * (height * width) >= 2 * v.sum((1, 2), keepdim=True)) | (v >= r)
+    size = counted.sum((1, 2), keepdim=True)
+    adaptive = (v * size >= 2 * (v * counted).sum((1, 2), keepdim=True)) | (v >= r)
     return Summary(binned[:, 0], binned[:, 1], cells, count(2 * v > r), count(2 * v >= r), count(adaptive))
 
 
@@ -164,8 +176,11 @@ def toolbox_bins(level: Tensor, low: Tensor, high: Tensor) -> Tensor:
 def stretch(low: Tensor, high: Tensor, constant: str) -> tuple[Tensor, Tensor]:
     """(offset, span) with p = (k - offset) / span: the levels k of a map stretched from [low, high] to [0, 1].
 
-    A constant map: "full" divides by 255 (official), "one" makes 1 of all but 0 (mat2gray, pranet).
+    A constant map: "full" divides by 255 (official), "one" makes 1 of all but 0 (mat2gray, pranet). "raw": no map is
+    stretched, p is the level / 255.
     """
+    if constant == "raw":
+        return torch.zeros_like(low), torch.full_like(high, 255)
     flat = high == low
     start = torch.zeros_like(low) if constant == "full" else torch.where(low > 0, low - 255, 0)
     return torch.where(flat, start, low), torch.where(flat, 255, high - low)
