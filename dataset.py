@@ -1,7 +1,8 @@
 """Training pairs and test images as tensors: the original's transforms on (image, mask).
 
-The training transforms run on float32 arrays: image (H, W, 3) RGB, mask (H, W). The original normalises at full
-resolution in float64 and then resizes; both are linear, so resizing first gives the same numbers for less work.
+The training transforms run on float32 arrays: image (H, W, 3) RGB, mask (C, H, W), a plane per class. The original
+normalises at full resolution in float64 and then resizes; both are linear, so resizing first gives the same numbers for
+less work.
 """
 
 import os
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from configs import Config
-from files import DiskCache, MemoryCache, Pair, file_key, find_pairs, list_images, read_image, read_mask
+from files import DiskCache, MemoryCache, Pair, file_key, find_pairs, list_images, read_image, read_mask, read_planes
 
 # ---------------------------------------------------------------------------------------------- training transforms
 
@@ -32,34 +33,46 @@ def flip(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return image[:, ::-1], mask[:, ::-1]
 
 
-def rotate(image: np.ndarray, mask: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """Turn counter-clockwise about (W/2, H/2), bilinear; outside is 0, the mean colour of a normalised image."""
-    height, width = mask.shape
+def rotate(
+    image: np.ndarray, mask: np.ndarray, degrees: float, outside: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn counter-clockwise about (W/2, H/2), bilinear.
+
+    What comes in from outside is 0, the mean colour of a normalised image and no class; but 1 in plane `outside`.
+    """
+    height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
-    image, mask = (cv2.warpAffine(np.ascontiguousarray(x), matrix, (width, height)) for x in (image, mask))
-    return image, mask
+
+    def turned(array: np.ndarray, border: float) -> np.ndarray:
+        return cv2.warpAffine(np.ascontiguousarray(array), matrix, (width, height), borderValue=border)
+
+    return turned(image, 0), np.stack([turned(plane, float(c == outside)) for c, plane in enumerate(mask)])
 
 
-def resize(array: np.ndarray, size: int) -> np.ndarray:
-    """(H, W[, 3]) -> (size, size[, 3]), bilinear without antialiasing."""
-    return cv2.resize(array, (size, size), interpolation=cv2.INTER_LINEAR)
+def resize(array: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
+    """(H, W[, 3]) -> (height, width[, 3]) of `sides`, bilinear without antialiasing."""
+    return cv2.resize(array, sides[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 class Sample(NamedTuple):
     """What `Data` gives for one index, before batching."""
 
-    image: np.ndarray  # (size, size, 3) float32, normalised, augmented
-    mask: np.ndarray  # (size, size) float32 in [0, 1], soft at the edges
-    scale: int  # the side this sample would have its batch resized to
+    image: np.ndarray  # (H, W, 3) float32 of the Config's size, normalised, augmented
+    mask: np.ndarray  # (C, H, W) float32 in [0, 1], soft at the edges; a field of view is one plane more
+    scale: int  # the longer side this sample would have its batch resized to
     name: str
 
 
 class Batch(NamedTuple):
-    """A training batch: image (N, 3, S, S), mask (N, 1, S, S) float32, and the names of the N pairs."""
+    """A training batch: image (N, 3, H, W), mask (N, C, H, W) float32 in [0, 1], and the names of the N pairs.
+
+    within (N, 1, H, W): the field of view, 1 where loss counts; None where everything does.
+    """
 
     image: Tensor
     mask: Tensor
     names: list[str]
+    within: Tensor | None = None
 
 
 class Data(Dataset):
@@ -72,15 +85,15 @@ class Data(Dataset):
 
     def __init__(self, cfg: Config, pairs: list[Pair] | None = None):
         self.cfg = cfg
-        self.pairs = find_pairs(cfg.datapath, cfg.include) if pairs is None else pairs
+        self.pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view) if pairs is None else pairs
+        self._outside = cfg.label_values.index(cfg.background) if cfg.classes > 1 and cfg.background >= 0 else None
         self._cache: MemoryCache | DiskCache | None = None
         if cfg.cache == "ram":
-            self._cache = MemoryCache(len(self.pairs), (cfg.size, cfg.size, 4))
+            planes = 3 + cfg.classes + bool(cfg.field_of_view)
+            self._cache = MemoryCache(len(self.pairs), (*cfg.sides, planes))
         elif cfg.cache:
-            keys = [
-                file_key(cfg.size, cfg.train_mean, cfg.train_std, files=(pair.image, *pair.masks))
-                for pair in self.pairs
-            ]
+            made_with = cfg.sides, cfg.train_mean, cfg.train_std, cfg.label_values
+            keys = [file_key(*made_with, files=files_of(pair)) for pair in self.pairs]
             self._cache = DiskCache(cfg.cache, keys)
 
     def __len__(self) -> int:
@@ -95,30 +108,37 @@ class Data(Dataset):
             key = Key(0, index)
             rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
         ready = self._cache.get(key.i, lambda: self._read(key.i)) if self._cache else self._read(key.i)
-        image, mask = ready[..., :3], ready[..., 3]
+        image, mask = ready[..., :3], ready[..., 3:].transpose(2, 0, 1)
         if cfg.mode == "train":
             if rng.random() < cfg.flip:
                 image, mask = flip(image, mask)
-            image, mask = rotate(image, mask, rng.uniform(-cfg.rotate, cfg.rotate))
+            image, mask = rotate(image, mask, rng.uniform(-cfg.rotate, cfg.rotate), self._outside)
         return Sample(image, mask, key.scale or int(rng.choice(cfg.scales)), self.pairs[key.i].name)
 
     def _read(self, i: int) -> np.ndarray:
-        """(size, size, 4) float32: the normalised image and the mask of a pair, before anything random."""
-        size, pair = self.cfg.size, self.pairs[i]
-        image = resize(read_image(pair.image).astype(np.float32), size)
-        mask = resize(read_mask(*pair.masks).astype(np.float32), size) / 255
-        return np.dstack((normalise(image, self.cfg.train_mean, self.cfg.train_std), mask))
+        """(H, W, 3 + planes) float32: the normalised image and the mask of a pair, before anything random."""
+        cfg, pair = self.cfg, self.pairs[i]
+        image = resize(read_image(pair.image).astype(np.float32), cfg.sides)
+        planes = [*read_planes(pair.masks, cfg.label_values)] + ([read_mask(pair.within)] if pair.within else [])
+        mask = [resize(plane.astype(np.float32), cfg.sides) / 255 for plane in planes]
+        return np.dstack((normalise(image, cfg.train_mean, cfg.train_std), *mask))
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Stack, at the side that the first sample drew."""
-        size = samples[0].scale
-        image = np.stack([resize(sample.image, size) for sample in samples])
-        mask = np.stack([resize(sample.mask, size) for sample in samples])
+        """Stack, at the size that the first sample drew."""
+        sides, classes = self.cfg.sides_at(samples[0].scale), self.cfg.classes
+        image = np.stack([resize(sample.image, sides) for sample in samples])
+        planes = torch.from_numpy(np.stack([[resize(plane, sides) for plane in sample.mask] for sample in samples]))
         return Batch(
             torch.from_numpy(image).permute(0, 3, 1, 2).contiguous(),
-            torch.from_numpy(mask).unsqueeze(1),
+            planes[:, :classes],
             [sample.name for sample in samples],
+            planes[:, classes:] if planes.shape[1] > classes else None,
         )
+
+
+def files_of(pair: Pair) -> tuple[Path, ...]:
+    """Every file that an example is made of."""
+    return (pair.image, *pair.masks, *((pair.within,) if pair.within else ()))
 
 
 class Key(NamedTuple):
@@ -170,7 +190,7 @@ class Batches(Sampler[list[Key]]):
 class TestImage(NamedTuple):
     """One image ready for the network, and what its map is called and how large it becomes."""
 
-    image: Tensor  # (3, size, size) float32
+    image: Tensor  # (3, H, W) float32 of the Config's size
     height: int
     width: int
     name: str
@@ -196,14 +216,14 @@ class TestImages(Dataset):
                 image = ImageOps.exif_transpose(file).convert("RGB")
         except (OSError, SyntaxError, ValueError) as error:
             raise ValueError(f"{path} cannot be decoded ({error}); replace it") from error
-        small = image.resize((self.cfg.size, self.cfg.size), Image.Resampling.BILINEAR)
+        small = image.resize(self.cfg.sides[::-1], Image.Resampling.BILINEAR)
         array = np.asarray(small, np.float32) / 255
         array = normalise(array, self.cfg.test_mean, self.cfg.test_std)
         return TestImage(torch.from_numpy(array.transpose(2, 0, 1).copy()), image.height, image.width, name)
 
 
 class TestBatch(NamedTuple):
-    """Images ready for the network (N, 3, size, size), and what each map's native size and name are."""
+    """Images ready for the network (N, 3, H, W), and what each map's native size and name are."""
 
     image: Tensor
     sizes: list[tuple[int, int]]  # height, width
@@ -225,13 +245,32 @@ def native_map(pred: np.ndarray, height: int, width: int) -> Image.Image:
     return Image.fromarray((pred * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
 
 
-def write_map(path: Path, pred: np.ndarray, height: int, width: int) -> None:
-    """Write `native_map` as PNG, whole or not at all, making the folders it needs."""
+def native_labels(pred: np.ndarray, height: int, width: int, values: Sequence[int]) -> Image.Image:
+    """The label image of pred (C, h, w) float32 at native size: the value of the class that is likeliest there."""
+    planes = [np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.BILINEAR)) for p in pred]
+    return Image.fromarray(np.asarray(values, np.uint8)[np.argmax(planes, 0)])
+
+
+def write_maps(folder: Path, name: str, pred: np.ndarray, height: int, width: int, labels: dict[str, int]) -> None:
+    """Write what was predicted for one image, pred (C, h, w), each file whole or not at all.
+
+    Of a binary network <folder>/<name>.png, `native_map`. Of several classes a grey map of each,
+    <folder>/<class>/<name>.png, and at last <folder>/label/<name>.png, `native_labels`.
+    """
+    if len(pred) == 1:
+        return write_map(folder / f"{name}.png", native_map(pred[0], height, width))
+    for label, plane in zip(labels, pred, strict=True):
+        write_map(folder / label / f"{name}.png", native_map(plane, height, width))
+    write_map(folder / "label" / f"{name}.png", native_labels(pred, height, width, [*labels.values()]))
+
+
+def write_map(path: Path, image: Image.Image) -> None:
+    """Write a PNG whole or not at all, making the folders it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     try:
         # OpenCV's lighter compression: a third of Pillow's time for the same pixels
-        cv2.imencode(".png", np.asarray(native_map(pred, height, width)))[1].tofile(temporary)
+        cv2.imencode(".png", np.asarray(image))[1].tofile(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -249,7 +288,8 @@ __all__ = [
     "TestImage",
     "TestImages",
     "find_pairs",
+    "native_labels",
     "native_map",
     "test_batch",
-    "write_map",
+    "write_maps",
 ]

@@ -2,6 +2,7 @@
 
 Without --images, every test set of the Config: <testpath>/<set>/images -> <mapspath>/<set>/*.png;
 or, of a Config with folds, the images that the fold holds out -> <mapspath>/fold-<n>/*.png.
+With several classes each of these folders has one of grey maps per class, and label/, label images.
 """
 
 from collections import deque
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 import net
 from configs import Config, parse
-from dataset import TestImages, test_batch, write_map
+from dataset import TestImages, test_batch, write_maps
 from engine import checkpoint, run
 from engine.inference import Predictor
 from files import find_images, find_pairs, hold_out, maps_of_fold
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if extra.images:
         sets = {Path(extra.out): find_images(extra.images)}
     elif cfg.folds or cfg.split:
-        _, held_out = hold_out(find_pairs(cfg.datapath, cfg.include), cfg)
+        _, held_out = hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view), cfg)
         sets = {maps_of_fold(cfg, cfg.fold): {pair.name: pair.image for pair in held_out}}
     else:
         sets = {Path(cfg.mapspath, name): find_images(Path(cfg.testpath, name)) for name in cfg.testsets}
@@ -53,12 +54,13 @@ def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool 
     network = net.load_checkpoint(net.build(cfg.network, cfg.backbone, cfg.classes), cfg.snapshot)
     network = net.fold_batchnorm(network).to(device).to(memory_format=torch.channels_last)
     predictor = Predictor(network, device, cfg.test_amp, cfg.test_scales, cfg.test_flip)
-    for out, files in sets.items():
+    for out, images in sets.items():
         checkpoint.require_writable(out)
-        missing = {name: file for name, file in files.items() if not (skip_existing and map_file(out, name).exists())}
+        there = {name for name in images if skip_existing and last_file(out, name, cfg).exists()}
+        missing = {name: file for name, file in images.items() if name not in there}
         if missing:
             predict_set(predictor, TestImages(missing, cfg), out, cfg)
-        print(f"{out}: {len(missing)} maps" + (f", {len(files) - len(missing)} were there" if skip_existing else ""))
+        print(f"{out}: {len(missing)} maps" + (f", {len(there)} were there" if skip_existing else ""))
 
 
 def predict_set(predictor: Predictor, images: TestImages, out: Path, cfg: Config) -> None:
@@ -76,7 +78,7 @@ def predict_set(predictor: Predictor, images: TestImages, out: Path, cfg: Config
         for image, sizes, names in loader:
             preds = predictor(image).numpy()
             for pred, size, name in zip(preds, sizes, names, strict=True):
-                waiting.append(pool.submit(write_map, map_file(out, name), pred[0], *size))
+                waiting.append(pool.submit(write_maps, out, name, pred, size[0], size[1], cfg.labels))
             bar.update(len(names))
             while len(waiting) > 4 * cfg.test_batch:  # a slow disk holds the network back, not the memory
                 waiting.popleft().result()
@@ -89,8 +91,9 @@ def finish(waiting: Iterable[Future]) -> None:
         future.result()
 
 
-def map_file(out: Path, name: str) -> Path:
-    return out / f"{name}.png"
+def last_file(out: Path, name: str, cfg: Config) -> Path:
+    """What `write_maps` writes last for an image."""
+    return (out / "label" if cfg.classes > 1 else out) / f"{name}.png"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Score maps: python test_score.py --gt DIR --pred [NAME=]DIR [--pred ...] [--protocol official|pranet] [--out DIR]
+"""Score maps: python test_score.py --gt DIR --pred [NAME=]DIR [--pred ...] [--protocol NAME] [--out DIR]
 
 or a config file in place of --gt and --pred: its test sets, and the maps of its network. Any method's maps will do:
 grey images named like the masks. With --gt of a folder of test sets (TestDataset), each --pred holds a folder per set.
 A NAME given more than once is a method's folds or seeds: tables then show mean ± std, as for a Config with folds.
+With label_values every class is scored against the rest, from its grey maps or from label images, and then the mean.
 """
 
 import os
@@ -12,8 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs import parse
-from files import find_pairs, hold_out, maps_of_fold
-from metrics import PROTOCOLS
+from files import find_pairs, group_of, hold_out, maps_of_fold
 from tools import scoring, tables
 
 
@@ -23,7 +23,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments,
         gt={"metavar": "DIR", "help": "masks, or a test set, or a folder of test sets"},
         pred={"metavar": "[NAME=]DIR", "action": "append", "default": [], "help": "maps of a method; may be repeated"},
-        protocol={"choices": tuple(PROTOCOLS), "default": "official"},
         undefined={"choices": ("exclude", "propagate"), "default": "exclude", "help": "propagate: NaN as the original"},
         out={"metavar": "DIR", "help": "write scores.csv, summary.json, tables.md and tables.tex there"},
         processes={"type": int, "default": os.cpu_count(), "help": "at most; default one per core"},
@@ -32,13 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     try:
         methods = scoring.methods_of(given.pred)
+        tables.require_columns(cfg.columns, cfg.protocol)
+        task = scoring.Task(cfg.labels, cfg.field_of_view, cfg.protocol in ("binary", "layers"))
         jobs = []
         if given.gt is None and not methods and (cfg.folds or cfg.split):
-            pairs, folds = find_pairs(cfg.datapath, cfg.include), range(1, max(1, cfg.folds) + 1)
+            pairs, folds = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view), range(1, max(1, cfg.folds) + 1)
             held_out = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold))[1]] for fold in folds]
             maps = [maps_of_fold(cfg, fold) for fold in folds]
             root = Path(cfg.datapath)
-            jobs = scoring.jobs_of_folds(root.name, cfg.network, root, list(zip(maps, held_out, strict=True)))
+            jobs = scoring.jobs_of_folds(root.name, cfg.network, root, list(zip(maps, held_out, strict=True)), task)
         elif given.gt is None:
             sets, several = {name: Path(cfg.testpath, name) for name in cfg.testsets}, True
             methods = methods or {cfg.network: [Path(cfg.mapspath)]}
@@ -49,16 +50,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(f"test_score.py: error: {error}") from error
 
-    jobs = jobs or scoring.jobs_of(sets, methods, several)
-    scoring.score(jobs, given.protocol, given.undefined, given.processes, keep_curves=given.confidence)
+    jobs = jobs or scoring.jobs_of(sets, methods, several, task)
+    scoring.score(jobs, cfg.protocol, given.undefined, given.processes, given.confidence or cfg.by_group)
     report(jobs, given.strict)
-    rows = [tables.Row(j.dataset, j.method, j.run, j.names, j.scores) for j in jobs if j.scores is not None]
+    rows = [
+        tables.Row(j.dataset, j.method, j.run, j.names, j.scores, j.part, not j.part or j.part in cfg.scored)
+        for j in jobs
+        if j.scores is not None
+    ]
+    show = tables.Show(cfg.columns, cfg.percent)
     if rows:
-        print("\n" + tables.terminal(rows))
+        print("\n" + tables.terminal(rows, show))
+    if rows and cfg.by_group:
+        print("\n" + tables.groups(rows, lambda name: group_of(name, cfg.group), show))
     if rows and given.confidence:
         print("\n" + tables.confidence(rows))
     if rows and given.out:
-        tables.write(rows, Path(given.out))
+        tables.write(rows, Path(given.out), show)
         print(f"\nwritten: {', '.join(str(Path(given.out, name)) for name in tables.FILES)}")
     if any(job.error or (given.strict and job.notes) for job in jobs):
         sys.exit(1)
@@ -69,7 +77,7 @@ def report(jobs: Sequence[scoring.Job], strict: bool) -> None:
     alone = len({(job.method, job.run) for job in jobs}) == 1
     for job in jobs:
         if job.scores is not None and job.scores.protocol == "official":
-            print(official_line(job.dataset if alone else job.title, job.scores.result()))
+            print(official_line(job.shown if alone else job.title, job.scores.result()))
     for job in jobs:
         for note in job.notes:
             print(f"{'error' if strict else 'note'}: {job.title}: {note}")

@@ -53,7 +53,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
 
     training, held_out, test = pairs_of_run(cfg)
     if cfg.check_data and team.writes:
-        say(f"{cfg.datapath}: {check_pairs(training + held_out)}")
+        say(f"{cfg.datapath}: {check_pairs(training + held_out, cfg.label_values)}")
     network, lossnet = build_network(cfg, team, say), build_lossnet(cfg, device, say)
     optimiser = build_optimiser(network, cfg, precision.sgd)
     network, optimiser = precision.prepare(network, optimiser)
@@ -101,12 +101,13 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
             title, seen, shown = f"epoch {epoch + 1}/{cfg.epoch}", done * cfg.batch, None
             quiet = None if team.writes else True
             with tqdm(total=len(training), initial=seen, desc=title, unit="image", disable=quiet) as bar:
-                for image, mask, names in loader:
+                for image, mask, names, within in loader:
                     image, mask = to_device(image, cfg, device), mask.to(device, non_blocking=True)
+                    within = within.to(device, non_blocking=True) if cfg.field_of_view else None
                     share = batches.share(done)
                     with precision.autocast():
                         logits = model(image).float()
-                        loss = total_loss(logits, mask, lossnet, cfg.lossnet_factor, cfg.weighted_bce)
+                        loss = total_loss(logits, mask, lossnet, cfg.lossnet_factor, cfg.weighted_bce, within)
                     # gradients are averaged over processes: so weighed, they are the gradient of the whole batch
                     norm = precision.step(loss.total * (team.size * share), optimiser, network)
                     if averaged:
@@ -148,9 +149,7 @@ def silent(*_: object, **__: object) -> None:
 
 
 def check(cfg: Config) -> None:
-    """ValueError for settings that no run can have yet, or that only the scores can judge."""
-    if cfg.classes != 1:
-        raise ValueError(f"classes is {cfg.classes}; expected 1: masks of several classes cannot be read yet")
+    """ValueError for settings that only the scores can judge."""
     if cfg.val_score not in score_names("official"):
         raise ValueError(f"val_score is {cfg.val_score!r}; expected one of {', '.join(score_names('official'))}")
 
@@ -183,7 +182,7 @@ def activated(logits: Tensor) -> Tensor:
 
 def pairs_of_run(cfg: Config) -> tuple[list[Pair], list[Pair], list[Pair]]:
     """Pairs to train on, to validate on, and those a fold holds out; a test set as valpath is warned about."""
-    pairs, test = hold_out(find_pairs(cfg.datapath, cfg.include), cfg)
+    pairs, test = hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view), cfg)
     if not cfg.valpath:
         return (*split_pairs(pairs, cfg.val_fraction, cfg.seed, cfg.group), test)
     if Path(cfg.valpath).resolve() in {Path(cfg.testpath, name).resolve() for name in cfg.testsets}:
@@ -192,7 +191,7 @@ def pairs_of_run(cfg: Config) -> tuple[list[Pair], list[Pair], list[Pair]]:
             "use val_fraction instead",
             stacklevel=2,
         )
-    return pairs, find_pairs(cfg.valpath, cfg.include), test
+    return pairs, find_pairs(cfg.valpath, cfg.include, cfg.field_of_view), test
 
 
 def resume(cfg: Config, parts: dict[str, Any], say: Callable) -> tuple[int, int, int, float]:

@@ -11,13 +11,17 @@ from dataset import TestImages, native_map, resize, test_batch
 from engine import distributed, run
 from engine.inference import Predictor
 from engine.log import Log
-from files import Pair, read_mask
+from files import Pair, read_mask, read_planes
 from metrics import Scores, lower_is_better
 
 
 def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distributed.Team, log: Log) -> float:
-    """The score `val_score` of the maps that prediction would write for these pairs, each scored by one process."""
-    scores, mine = Scores("official"), pairs[team.rank :: team.size]
+    """The score `val_score` of the maps that prediction would write for these pairs, each scored by one process.
+
+    Of several classes it is their mean without the background, and the log gets each one's.
+    """
+    names = [*cfg.labels] or [""]
+    scores, mine = [Scores("official") for _ in names], pairs[team.rank :: team.size]
     distributed.follow_first(network)
     was_training, _ = network.training, network.eval()
     predictor = Predictor(network, team.device)
@@ -26,27 +30,39 @@ def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distribut
     loader = DataLoader(
         images, cfg.test_batch, collate_fn=test_batch, num_workers=workers, worker_init_fn=run.start_worker
     )
-    masks, read = iter(mine), iter(loader)
+    coming, read = iter(mine), iter(loader)
     with (
         run.ended(lambda: read),
         tqdm(total=len(mine), desc="validate", unit="image", leave=False, disable=None if team.writes else True) as bar,
     ):
-        for number, (image, sizes, names) in enumerate(read):
-            preds = predictor(image)
-            gts = [read_mask(*next(masks).masks) for _ in names]
-            for pred, size, gt in zip(preds.numpy(), sizes, gts, strict=True):
-                scores.update(np.array(native_map(pred[0], *size)), gt)
+        for number, (image, sizes, batch) in enumerate(read):
+            preds, small = predictor(image), []
+            for pred, size in zip(preds.numpy(), sizes, strict=True):
+                pair = next(coming)
+                gts = read_planes(pair.masks, cfg.label_values)
+                within = read_mask(pair.within) > 127 if pair.within else None
+                for score, plane, gt in zip(scores, pred, gts, strict=True):
+                    score.update(np.array(native_map(plane, *size)), gt, within)
+                small.append(np.stack([resize(gt, cfg.sides) for gt in gts]))
             if number == 0:
-                small = np.stack([resize(gt, cfg.size) for gt in gts])[:, None] / 255
-                log.panel("validation/image | mask | map", image, torch.from_numpy(small), preds)
-            bar.update(len(names))
+                log.panel("validation/image | mask | map", image, torch.from_numpy(np.stack(small)) / 255, preds)
+            bar.update(len(batch))
     network.train(was_training)
-    merged = Scores("official")
+    found = {name: merged(score).result()[cfg.val_score] for name, score in zip(names, scores, strict=True)}
+    if len(found) > 1:
+        for name, value in found.items():
+            log.scalar(f"validation/{name} {cfg.val_score}", value)
+    return float(np.mean([found[name] for name in cfg.scored or names]))
+
+
+def merged(scores: Scores) -> Scores:
+    """The scores of all processes."""
+    whole = Scores(scores.protocol)
     for state in distributed.gathered(scores.state_dict()):
-        part = Scores("official")
+        part = Scores(scores.protocol)
         part.load_state_dict(state)
-        merged.merge(part)
-    return merged.result()[cfg.val_score]
+        whole.merge(part)
+    return whole
 
 
 def better(name: str, score: float, best: float) -> bool:

@@ -20,4 +20,6 @@ config = Config(
     savepath="saved_model/breast_busi",
     mapspath="maps/breast_busi",
     epoch=100,
+    protocol="binary",  # Jaccard, precision, recall, specificity, Dice at 0.5
+    percent=True,
 )

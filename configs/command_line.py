@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import runpy
+import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +57,8 @@ def parse(description: str, arguments: Sequence[str] | None = None, **extra: dic
 def _read(name: str, text: str, hint) -> Any:
     """The value that a flag's text stands for; tuples are written 224,256,288."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:  # int | tuple
+        return _read(name, text, args["," in text])
     if origin is tuple:
         return tuple(_read(name, part.strip(), args[0]) for part in text.split(",") if part.strip())
     if hint is str or origin is Literal:
@@ -72,6 +75,8 @@ def _read(name: str, text: str, hint) -> Any:
 
 
 def _metavar(hint) -> str:
+    if typing.get_origin(hint) is types.UnionType:
+        return "|".join(_metavar(kind) for kind in typing.get_args(hint))
     if typing.get_origin(hint) is Literal:
         return "|".join(typing.get_args(hint))
     if typing.get_origin(hint) is tuple:

@@ -1,6 +1,7 @@
 """`Config`: every number of a run, with the original's value as the default."""
 
 import difflib
+import types
 import typing
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -13,6 +14,7 @@ MAY_CHANGE = {
     *("savepath", "mapspath", "testpath", "testsets", "snapshot", "mode", "before", "after"),
     *("resume", "resume_changed", "save_every", "walltime", "device", "workers", "check_data", "save_from"),
     *("cache", "test_batch", "test_amp", "test_scales", "test_flip"),
+    *("class_names", "protocol", "columns", "percent", "by_group"),
 }
 
 
@@ -35,8 +37,14 @@ class Config:
     # network
     network: Literal["msnet", "m2snet"] = "msnet"
     backbone: str = "res2net50"
-    classes: int = 1  # 1 is a binary mask
     backbone_weights: str = "imagenet"  # imagenet | random | a file
+    # several classes, from label images
+    classes: int = 1  # 1: binary masks and a sigmoid; more: a softmax
+    label_values: tuple[int, ...] = ()  # grey value of each class in the label images; (): binary masks
+    class_names: tuple[str, ...] = ()  # of each class, for folders of maps and for tables; (): its grey value
+    background: int = 0  # the value that surrounds a turned image and stays out of mean scores; -1: none
+    # what counts
+    field_of_view: str = ""  # folder beside the images with masks of what counts in loss and scores; "": everything
     # loss
     lossnet_weights: str = "imagenet"  # imagenet | random | a file
     lossnet_factor: float = 0.1  # 0 leaves LossNet out
@@ -74,8 +82,8 @@ class Config:
     val_every: int = 1  # epochs
     val_score: str = "M_dice"  # the score that chooses model-best
     # images
-    size: int = 352
-    scales: tuple[int, ...] = (224, 256, 288, 320, 352)  # one is drawn per batch
+    size: int | tuple[int, int] = 352  # side, or height and width, that every image is resized to
+    scales: tuple[int, ...] = (224, 256, 288, 320, 352)  # the longer side of a batch: one is drawn for each
     flip: float = 0.5  # probability of a horizontal flip
     rotate: float = 10.0  # degrees, uniform in +-
     train_mean: tuple[float, ...] = (124.55, 118.90, 102.94)  # RGB, on 0..255
@@ -88,6 +96,11 @@ class Config:
     test_amp: Literal["native-fp16", "native-bf16", "off"] = "off"
     test_scales: tuple[float, ...] = (1.0,)  # maps are averaged over these sizes of the input
     test_flip: bool = False  # and over the mirrored input
+    # scoring
+    protocol: Literal["official", "pranet", "binary", "layers"] = "official"  # see metrics/README.md
+    columns: tuple[str, ...] = ()  # scores that tables show, in this order; (): all of the protocol
+    percent: bool = False  # tables in per cent, but for distances
+    by_group: bool = False  # scores of each clip, volume or patient too (see `group`)
     # machine
     device: str = "auto"  # auto | cpu | cuda | cuda:1
     workers: int = 8  # processes that read images, at most one per core; 0 reads in the main one
@@ -108,8 +121,10 @@ class Config:
         hints = typing.get_type_hints(type(self))
         for field in fields(self):
             object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name), hints[field.name]))
-        for name in ("batch", "epoch", "size", "classes", "val_every", "test_batch"):
+        for name in ("batch", "epoch", "classes", "val_every", "test_batch"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
+        self._require("size", min(self.sides) >= 1, "at least 1")
+        self._check_labels()
         for name in ("workers", "seed", "lossnet_factor", "decay", "rotate", "grad_clip", "save_every", "walltime"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         self._require("ema", 0 <= self.ema < 1, "at least 0 and below 1, such as 0.999")
@@ -126,6 +141,43 @@ class Config:
         self._require("fold", 1 <= self.fold <= max(1, self.folds), f"from 1 to folds, {self.folds}")
         self._require("lr", self.lr > 0, "above 0")
         self._require("scales", bool(self.scales) and min(self.scales) >= 64, "one or more sides of at least 64")
+        self._require(
+            "scales", min(self.sides_at(min(self.scales))) >= 64, "sides of at least 64, the shorter included"
+        )
+
+    def _check_labels(self) -> None:
+        values, names = self.label_values, self.class_names
+        if self.classes > 1 or values:
+            self._require("label_values", len(values) == self.classes, f"one grey value per class, of {self.classes}")
+        self._require("label_values", len(set(values)) == len(values), "each value once")
+        self._require("label_values", all(0 <= value <= 255 for value in values), "grey values 0..255")
+        if names:
+            self._require("class_names", len(names) == len(values), f"one name per label value, of {len(values)}")
+            fit = len(set(names)) == len(names) and all(n and n != "label" and not set(n) & set("/\\") for n in names)
+            self._require("class_names", fit, "names of folders, each once, none of them 'label'")
+        if self.classes > 1:
+            self._require("background", self.background in (-1, *values), "one of label_values, or -1 for none")
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Name -> grey value of each class, in the order of the network's channels; empty for binary masks."""
+        names = self.class_names or tuple(map(str, self.label_values))
+        return dict(zip(names, self.label_values, strict=True))
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The classes that a mean score is of: all but the background."""
+        return tuple(name for name, value in self.labels.items() if value != self.background or self.classes == 1)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of `size`."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    def sides_at(self, scale: int) -> tuple[int, int]:
+        """Height and width of a batch whose longer side is `scale`, in the ratio of `size`."""
+        height, width = (round(side * scale / max(self.sides)) for side in self.sides)
+        return height, width
 
     @property
     def run_folder(self) -> str:
@@ -154,11 +206,14 @@ def _checked(name: str, value, hint):
         raise ValueError(
             f"{name} is {value!r}; expected one of {', '.join(args)}" + (f"; did you mean {near[0]!r}?" if near else "")
         )
-    if origin is tuple and isinstance(value, (tuple, list)):
+    if origin is types.UnionType:  # int | tuple
+        return _checked(name, value, args[isinstance(value, (tuple, list))])
+    if origin is tuple and isinstance(value, (tuple, list)) and (args[-1] is Ellipsis or len(value) == len(args)):
         return tuple(_checked(f"{name}[{i}]", item, args[0]) for i, item in enumerate(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if origin is None and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
-    kind = f"a tuple of {args[0].__name__}" if origin is tuple else hint.__name__
+    many = "" if args[1:] == (...,) else f"{len(args)} "
+    kind = f"a tuple of {many}{args[0].__name__}" if origin is tuple else hint.__name__
     raise ValueError(f"{name} is {value!r} ({type(value).__name__}); expected {kind}")

@@ -3,9 +3,9 @@
 Data: folders as Inf-Net has them, TrainingSet/LungInfection-Train/Doctor-label/{Imgs,GT} and
 TestingSet/LungInfection-Test/{Imgs,GT}; the papers' split has 894 slices to train and 383 to test.
 Of those 383, 356 come from volumes that also have training slices: the published scores measure slices between slices
-seen in training, not new patients. For those, put all slices into one datapath and deal folds by volume:
---folds 5 --group 'REGEX for the volume in a name'.
+seen in training, not new patients. configs/covid_by_volume.py is the same task on whole volumes.
 Train: python train.py configs/covid.py
+Score: python test_score.py configs/covid.py prints DSC (meanDic), Sm, MAE, sensitivity and specificity.
 Published DSC / Sm / MAE: MSNet .779/.846/.007, M2SNet .795/.855/.006.
 """
 
@@ -19,4 +19,6 @@ config = Config(
     savepath="saved_model/covid",
     mapspath="maps/covid",
     epoch=200,
+    protocol="pranet",
+    columns=("meanDic", "Sm", "MAE", "meanSen", "meanSpe"),  # what Inf-Net prints: Dice, Sm, MAE, Sen, Spe
 )

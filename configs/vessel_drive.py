@@ -1,7 +1,7 @@
 """M2SNet on retinal vessels, DRIVE: on the to-do list of the original, so its settings at a larger size.
 
-Data: DRIVE/{training,test}/{images,1st_manual} as downloaded; mask/ beside them is the field of view, not the label.
-Loss and scores are of the whole picture: the field of view is not used.
+Data: DRIVE/{training,test}/{images,1st_manual,mask} as downloaded; mask/ is the field of view, not the label: loss and
+scores count the pixels inside it.
 Train: python train.py configs/vessel_drive.py
 Published scores: none by the authors.
 """
@@ -15,6 +15,7 @@ config = Config(
     testsets=("test",),
     savepath="saved_model/vessel_drive",
     mapspath="maps/vessel_drive",
+    field_of_view="mask",
     batch=4,
     size=576,  # thin vessels vanish at 352
     scales=(448, 512, 576),

@@ -17,4 +17,5 @@ config = Config(
     testsets=("CVC-ColonDB-300", "CVC-ClinicDB-612-Valid", "CVC-ClinicDB-612-Test"),
     savepath="saved_model/video_polyp",
     mapspath="maps/video_polyp",
+    by_group=True,  # scores of each clip too
 )

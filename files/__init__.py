@@ -13,7 +13,7 @@ from files.pairs import (
     list_images,
     mask_folder,
 )
-from files.reading import read_grey, read_image, read_mask
+from files.reading import read_grey, read_image, read_labels, read_mask, read_planes
 from files.splits import deal_folds, group_of, hold_out, maps_of_fold, parts_of, read_split, split_pairs, write_split
 from files.survey import Check, check_pairs, survey
 
@@ -40,7 +40,9 @@ __all__ = [
     "parts_of",
     "read_grey",
     "read_image",
+    "read_labels",
     "read_mask",
+    "read_planes",
     "read_split",
     "split_pairs",
     "survey",

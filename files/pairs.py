@@ -25,14 +25,16 @@ class Pair(NamedTuple):
     name: str
     image: Path
     masks: Masks
+    within: Path | None = None  # mask of the field of view; None: all of the picture counts
 
 
 class Place(NamedTuple):
-    """A folder of images beside one of masks, and what its names begin with."""
+    """A folder of images beside one of masks, perhaps one of fields of view, and what its names begin with."""
 
     prefix: str
     images: Path
     masks: Path
+    fields: Path | None = None
 
 
 def list_images(folder: str | Path) -> dict[str, Path]:
@@ -83,8 +85,8 @@ def _require(root: Path) -> None:
         )
 
 
-def find_places(root: str | Path) -> list[Place]:
-    """Every folder of images beside one of masks, at any depth under `root`.
+def find_places(root: str | Path, field_of_view: str = "") -> list[Place]:
+    """Every folder of images beside one of masks, at any depth under `root`; a folder `field_of_view` has no masks.
 
     One place needs no prefix (`TrainDataset/TrainDataset/{image,mask}`); of several, such as clips, each has its
     path below `root`. FileNotFoundError for no such folder.
@@ -93,9 +95,10 @@ def find_places(root: str | Path) -> list[Place]:
     _require(root)
 
     def below(base: Path) -> Iterator[Place]:
-        images, masks = _child(base, IMAGE_FOLDERS), _child(base, MASK_FOLDERS)
+        fields = _child(base, [re.escape(field_of_view)]) if field_of_view else None
+        images, masks = _child(base, IMAGE_FOLDERS), _child(base, MASK_FOLDERS, but=fields)
         if images and masks:
-            yield Place(f"{base.relative_to(root).as_posix()}/", images, masks)
+            yield Place(f"{base.relative_to(root).as_posix()}/", images, masks, fields)
         else:
             for folder in _folders(base):
                 yield from below(folder)
@@ -104,15 +107,19 @@ def find_places(root: str | Path) -> list[Place]:
     return places if len(places) > 1 else [place._replace(prefix="") for place in places]
 
 
-def find_pairs(root: str | Path, include: str = "") -> list[Pair]:
+def find_pairs(root: str | Path, include: str = "", field_of_view: str = "") -> list[Pair]:
     """Every image under `root` with its masks, by name.
 
     Images and masks lie in two folders (see `find_places`) or together in one, told apart by the masks' suffix. A mask
     is named like its image, or with a suffix such as _mask, _segmentation or _manual1 more; _mask_1, _mask_2 are
     further parts, and so is every mask beside a lone image. `include`: a regular expression that names must contain.
-    ValueError naming the first file without a partner.
+    `field_of_view`: the folder, beside the images, of masks of what counts. ValueError naming the first file without
+    a partner.
     """
-    places = find_places(root)
+    places = find_places(root, field_of_view)
+    if field_of_view and not (places and all(place.fields for place in places)):
+        where = next((place.images.parent for place in places if not place.fields), root)
+        raise FileNotFoundError(f"{where} has no folder {field_of_view!r} beside its images; check field_of_view")
     found = [pair for place in places for pair in _pairs_of(place)] or _pairs_of_one_folder(Path(root))
     chosen = [pair for pair in found if re.search(include, pair.name)]
     if not chosen:
@@ -198,7 +205,12 @@ def _joined(images: dict[str, Path], masks: dict[str, Masks], place: Place) -> l
                 f"{len(lonely)} without {what}, first {ours[lonely[0]]}: "
                 f"add {folder / lonely[0]}.png or remove it{other}"
             )
-    return [Pair(place.prefix + name, images[name], masks[name]) for name in images]
+    fields = (
+        by_image(images, {name: (path,) for name, path in list_images(place.fields).items()}) if place.fields else {}
+    )
+    if lonely := sorted(images.keys() - fields.keys()) if place.fields else []:
+        raise ValueError(f"{images[lonely[0]]} has no field of view in {place.fields}; expected a file of its name")
+    return [Pair(place.prefix + n, images[n], masks[n], fields[n][0] if fields else None) for n in images]
 
 
 def _pairs_of_one_folder(root: Path) -> list[Pair]:
@@ -230,9 +242,9 @@ def _folders(base: Path) -> list[Path]:
     return sorted(path for path in base.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _child(base: Path, patterns: Sequence[str]) -> Path | None:
+def _child(base: Path, patterns: Sequence[str], but: Path | None = None) -> Path | None:
     for pattern in patterns:
         for path in _folders(base):
-            if re.fullmatch(pattern, path.name, re.IGNORECASE):
+            if re.fullmatch(pattern, path.name, re.IGNORECASE) and path != but:
                 return path
     return None

@@ -1,6 +1,7 @@
 """Reading image files: images, masks and maps of any format and depth, each to one array."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -29,6 +30,43 @@ def _read_mask(path: str | Path) -> np.ndarray:
         warnings.warn(f"{path} is valued 0/1, not 0/255: read as 0/255 (so are all masks like it)", stacklevel=3)
         mask = mask * 255
     return mask
+
+
+def read_planes(paths: Sequence[Path], label_values: Sequence[int] = ()) -> np.ndarray:
+    """(C, H, W) uint8, a plane per class, 255 where the class is: what a network learns from one image's masks.
+
+    Without label_values one plane, `read_mask`. With them the pixels of each value in a label image; of several values
+    every pixel must have one. ValueError naming the file and what else it holds.
+    """
+    if not label_values:
+        return read_mask(*paths)[None]
+    labels = read_labels(paths, label_values)
+    return np.stack([np.where(labels == value, np.uint8(255), np.uint8(0)) for value in label_values])
+
+
+def read_labels(paths: Sequence[Path], label_values: Sequence[int]) -> np.ndarray:
+    """(H, W) uint8 values of the one label image of an image; ValueError as for `read_planes`."""
+    if len(paths) > 1:
+        raise ValueError(f"{paths[0]} and {paths[1].name} belong to one image; a label image must be one file")
+    labels = _values(paths[0])
+    strange = np.setdiff1d(labels, label_values) if len(label_values) > 1 else np.empty(0)
+    if len(strange):
+        shown = ", ".join(map(str, strange[:6])) + (", ..." if len(strange) > 6 else "")
+        raise ValueError(
+            f"{paths[0]} holds {shown} ({np.isin(labels, strange).sum()} pixels), not among label_values "
+            f"{', '.join(map(str, label_values))}; expected these alone (JPEG and resizing blur them: use PNG)"
+        )
+    return labels
+
+
+def _values(path: Path) -> np.ndarray:
+    """(H, W) uint8 of a label image; of a palette image in colours its indices."""
+    with Image.open(path) as image:
+        if image.mode == "P":
+            indices = np.asarray(image)
+            colours = np.asarray(image.getpalette(), np.uint8).reshape(-1, 3)[np.unique(indices)]
+            return np.asarray(image.convert("L")) if (colours == colours[:, :1]).all() else indices
+    return decode_mask(path)
 
 
 def decode_mask(path: str | Path) -> np.ndarray:

@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from files.pairs import Pair
-from files.reading import decode, decode_mask
+from files.reading import decode, decode_mask, read_labels
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,24 @@ class Check:
     merged_masks: int  # images whose mask is in several files
     covered: float  # part of all pixels that is lesion
     values: tuple[int, ...]  # every grey value of the masks
+    classes: dict[int, tuple[int, float]]  # of label images: value -> images that have it, part of all pixels
 
     def __str__(self) -> str:
         (h, w), (hh, ww) = self.smallest, self.largest
-        text = f"{self.pairs} pairs, {w}x{h} to {ww}x{hh} pixels, {self.empty_masks} empty masks"
+        text = f"{self.pairs} pairs, {w}x{h} to {ww}x{hh} pixels, "
+        if self.classes:
+            return text + "classes " + ", ".join(f"{v} ({part:.1%})" for v, (_, part) in self.classes.items())
+        text += f"{self.empty_masks} empty masks"
         text += f", {self.merged_masks} images with several masks, merged" if self.merged_masks else ""
         return text + (f", {self.binary_masks} masks valued 0/1, read as 0/255" if self.binary_masks else "")
 
 
-def check_pairs(pairs: Sequence[Pair]) -> Check:
-    """Decode every file once, strictly; ValueError for the first corrupt or truncated one or mask of another size."""
-    check, problems = survey(pairs)
+def check_pairs(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> Check:
+    """Decode every file once, strictly; ValueError for the first corrupt or truncated one or mask of another size.
+
+    With label_values masks are label images, and any other value in one is an error.
+    """
+    check, problems = survey(pairs, label_values)
     if problems:
         more = f"; {len(problems) - 1} more files are faulty, `python -m tools.check_data` lists them"
         raise ValueError(next(iter(problems.values())) + (more if len(problems) > 1 else ""))
@@ -45,14 +52,17 @@ def check_pairs(pairs: Sequence[Pair]) -> Check:
     return check
 
 
-def survey(pairs: Sequence[Pair]) -> tuple[Check | None, dict[str, str]]:
+def survey(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> tuple[Check | None, dict[str, str]]:
     """(what the sound pairs are like, None if there is none; name -> what is wrong with each other pair)."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(tqdm(pool.map(_look, pairs), "check data", len(pairs), leave=False, disable=None))
+        looks = pool.map(lambda pair: _look(pair, label_values), pairs)
+        found = list(tqdm(looks, "check data", len(pairs), leave=False, disable=None))
     seen = [look for look in found if isinstance(look, _Look)]
     problems = {pair.name: look for pair, look in zip(pairs, found, strict=True) if isinstance(look, str)}
     if not seen:
         return None, problems
+    pixels = sum(look.size[0] * look.size[1] for look in seen)
+    histogram = np.sum([look.histogram for look in seen], 0)
     check = Check(
         pairs=len(seen),
         smallest=min(look.size for look in seen),
@@ -60,8 +70,12 @@ def survey(pairs: Sequence[Pair]) -> tuple[Check | None, dict[str, str]]:
         empty_masks=sum(look.top == 0 for look in seen),
         binary_masks=sum(look.top == 1 for look in seen),
         merged_masks=sum(look.masks > 1 for look in seen),
-        covered=sum(look.covered for look in seen) / sum(look.size[0] * look.size[1] for look in seen),
-        values=tuple(np.flatnonzero(np.sum([look.histogram for look in seen], 0)).tolist()),
+        covered=sum(look.covered for look in seen) / pixels,
+        values=tuple(np.flatnonzero(histogram).tolist()),
+        classes={
+            value: (sum(bool(look.histogram[value]) for look in seen), histogram[value] / pixels)
+            for value in label_values
+        },
     )
     return check, problems
 
@@ -74,15 +88,16 @@ class _Look(NamedTuple):
     histogram: np.ndarray  # of the masks' 256 grey values
 
 
-def _look(pair: Pair) -> _Look | str:
+def _look(pair: Pair, label_values: Sequence[int]) -> _Look | str:
     try:
-        return _look_closely(pair)
+        return _look_closely(pair, label_values)
     except (ValueError, OSError) as error:
         return str(error)
 
 
-def _look_closely(pair: Pair) -> _Look:
-    for path in (pair.image, *pair.masks):
+def _look_closely(pair: Pair, label_values: Sequence[int]) -> _Look:
+    fields = (pair.within,) if pair.within else ()
+    for path in (pair.image, *pair.masks, *fields):
         try:
             with Image.open(path) as image:
                 image.load()  # unlike OpenCV, Pillow refuses a truncated file
@@ -93,17 +108,22 @@ def _look_closely(pair: Pair) -> _Look:
             size = decode(path, cv2.IMREAD_COLOR).shape[:2]
             note = ", turned as its EXIF says" if turned else ""
     whole, histogram = np.zeros(size, bool), np.zeros(256, np.int64)
-    for path in pair.masks:
-        mask = decode_mask(path)
+    for path in (*fields, *pair.masks):
+        labelled = label_values and path not in fields
+        mask = read_labels(pair.masks, label_values) if labelled else decode_mask(path)
         if mask.shape != size:
             (h, w), (mh, mw) = size, mask.shape
             raise ValueError(f"{path} is {mw}x{mh} but its image {pair.image} is {w}x{h}{note}; they must be equal")
+        if path in fields:
+            if not mask.any():
+                raise ValueError(f"{path} is an empty field of view; expected 255 where the image counts")
+            continue
+        histogram += np.bincount(mask.ravel(), minlength=256)
         top = int(mask.max())
-        if 1 < top < 128:
+        if 1 < top < 128 and not label_values:
             raise ValueError(
                 f"{path} has no value above {top}; expected 255 (or 1) for a lesion. "
                 "A palette image? Save it as grey, 0 and 255"
             )
         whole |= mask > (127 if top > 1 else 0)
-        histogram += np.bincount(mask.ravel(), minlength=256)
     return _Look(size, len(pair.masks), int(np.flatnonzero(histogram)[-1]), int(whole.sum()), histogram)

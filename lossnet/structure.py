@@ -5,13 +5,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def structure_loss(logits: Tensor, mask: Tensor, weighted_bce: bool = False) -> Tensor:
+def structure_loss(logits: Tensor, mask: Tensor, weighted_bce: bool = False, within: Tensor | None = None) -> Tensor:
     """Scalar mean over the batch of BCE + weighted IoU loss.
 
     logits (N, C, H, W), any real; mask (N, C, H, W) float in [0, 1], soft values allowed; channels are independent.
     A pixel weighs 1 + 5 |mean of the mask in a 31 x 31 window - mask|, with zeros outside the image.
     Official: the cross-entropy is the plain mean over the batch, because `reduce='none'` is read as true and the
     weights cancel. Paper: cross-entropy weighted like the IoU; weighted_bce=True.
+    within (N, 1, H, W) in [0, 1]: the field of view; pixels outside weigh nothing.
     """
     if logits.shape != mask.shape or logits.ndim != 4:
         raise ValueError(
@@ -21,7 +22,13 @@ def structure_loss(logits: Tensor, mask: Tensor, weighted_bce: bool = False) -> 
     mean = F.avg_pool2d(F.avg_pool2d(mask, (31, 1), stride=1, padding=(15, 0)), (1, 31), stride=1, padding=(0, 15))
     weight = 1 + 5 * (mean - mask).abs()
     bce = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
-    bce = (weight * bce).sum((2, 3)) / weight.sum((2, 3)) if weighted_bce else bce.mean()
+    if within is not None:
+        within = within.expand_as(mask)
+        weight = weight * within
+    if weighted_bce:
+        bce = (weight * bce).sum((2, 3)) / weight.sum((2, 3)).clamp(min=1e-6)
+    else:
+        bce = bce.mean() if within is None else (within * bce).sum() / within.sum().clamp(min=1e-6)
 
     pred = torch.sigmoid(logits)
     inter = (weight * pred * mask).sum((2, 3))

@@ -20,14 +20,15 @@ def test_augmentation_equals_the_originals(case):
     with np.load(GOLDEN / "augment.npz") as file:
         name, expected, expected_mask = (file[f"case{case}/{key}"] for key in ("file", "image", "mask"))
         mirrored, angle, size = file[f"case{case}/params"]
+    sides = int(size), int(size)
     cfg, path = Config(), GOLDEN / "images" / "train" / str(name)
-    image = dataset.resize(files.read_image(path).astype(np.float32), cfg.size)
+    image = dataset.resize(files.read_image(path).astype(np.float32), cfg.sides)
     image = dataset.normalise(image, cfg.train_mean, cfg.train_std)
-    mask = dataset.resize(files.read_mask(path.with_suffix(".png")).astype(np.float32), cfg.size) / 255
+    mask = dataset.resize(files.read_mask(path.with_suffix(".png")).astype(np.float32), cfg.sides) / 255
     if mirrored:
         image, mask = dataset.flip(image, mask)
-    image, mask = dataset.rotate(image, mask, angle)
-    image, mask = dataset.resize(image, int(size)), dataset.resize(mask, int(size))
+    image, (mask,) = dataset.rotate(image, mask[None], angle)
+    image, mask = dataset.resize(image, sides), dataset.resize(mask, sides)
     assert np.abs(image.transpose(2, 0, 1) - expected).max() <= 0.03
     assert np.abs(mask - expected_mask[0]).max() <= 0.03
 
@@ -37,7 +38,7 @@ def test_resizing_first_equals_normalising_first(rng):
     cfg = Config()
     last = (image.astype(np.float64) - cfg.train_mean) / cfg.train_std
     last = cv2.resize(last, (352, 352), interpolation=cv2.INTER_LINEAR)
-    first = dataset.normalise(dataset.resize(image.astype(np.float32), 352), cfg.train_mean, cfg.train_std)
+    first = dataset.normalise(dataset.resize(image.astype(np.float32), (352, 352)), cfg.train_mean, cfg.train_std)
     np.testing.assert_allclose(first, last, atol=2e-5)
 
 

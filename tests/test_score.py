@@ -222,3 +222,32 @@ def test_paired_tests_find_a_difference_and_none_where_there_is_none(rng):
     found = statistics.paired_tests([("a", names, a), ("b", names[::-1], b), ("c", names, a)])
     assert found["a", "b"]["MAE"] < 1e-3
     assert np.isnan(found["a", "c"]["MAE"])
+
+
+def test_clips_are_scored_each_and_on_average(tmp_path, write_png, rng, capsys):
+    for clip, shift in (("a", 0), ("b", 4)):
+        for i in range(3 if clip == "a" else 1):
+            mask = np.zeros((40, 50), np.uint8)
+            mask[8 + i : 28, 10:30] = 255
+            write_png(tmp_path / "gt" / "masks" / clip / f"{i}.png", mask)
+            write_png(tmp_path / "maps" / clip / f"{i}.png", np.roll(mask, shift, 1) // 2)
+    said = run("--gt", tmp_path / "gt", "--pred", tmp_path / "maps", "--by_group", "True", capsys=capsys)
+    assert "maps on gt, its 2 groups" in said
+    lines = {line.split("  ")[0]: re.findall(r"\d\.\d{4}", line) for line in said.split("its 2 groups")[1].splitlines()}
+    for clip in "ab":
+        alone = run("--gt", tmp_path / "gt" / "masks" / clip, "--pred", tmp_path / "maps" / clip, capsys=capsys)
+        assert lines[clip] == re.findall(r"\d\.\d{4}", alone.splitlines()[0])
+    for a, b, mean in zip(lines["a"], lines["b"], lines["mean of groups"], strict=True):
+        assert float(mean) == pytest.approx((float(a) + float(b)) / 2, abs=1e-4)
+
+
+def test_columns_and_per_cent_are_what_a_paper_prints(sets, capsys):
+    arguments = ("--gt", sets / "gt", "--pred", sets / "good", "--protocol", "binary")
+    plain = run(*arguments, capsys=capsys)
+    cent = run(*arguments, "--percent", "True", "--columns", "Dice,Recall", capsys=capsys)
+    header, line = cent.split("per cent")[1].splitlines()[1:3]
+    assert header.split() == ["method", "Dice", "↑", "Recall", "↑"]
+    _, _, recall, _, dice = re.findall(r"\d\.\d{4}", plain.split("protocol binary")[1])[:5]
+    assert [float(x) for x in line.split()[1:]] == pytest.approx([100 * float(dice), 100 * float(recall)], abs=0.011)
+    with pytest.raises(SystemExit, match="columns holds 'Dize'; protocol binary has Jaccard, Precision"):
+        test_score.main([*map(str, arguments), "--columns", "Dize"])

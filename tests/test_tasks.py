@@ -53,6 +53,24 @@ def covid(data: Path) -> None:
             mask(data / "COVID-19" / root / "GT" / f"{name}.png")
 
 
+def covid_by_volume(data: Path) -> None:
+    for root in ("TrainingSet/LungInfection-Train/Doctor-label", "TestingSet/LungInfection-Test"):
+        for volume in "abc" if "Train" in root else "bcde":
+            name = f"volume_{volume}_{'01' if 'Train' in root else '02'}"
+            picture(data / "COVID-19" / root / "Imgs" / f"{name}.jpg", 1, "L")
+            mask(data / "COVID-19" / root / "GT" / f"{name}.png")
+
+
+def oct_goals(data: Path) -> None:
+    for i in range(1, 6):
+        picture(data / f"GOALS/Train/Image/{i:04d}.png", i)
+        labels = np.full((66, 88), 255, np.uint8)
+        for value, top in ((0, 10), (80, 22), (160, 40)):
+            labels[top + i : top + i + 10] = value
+        save(data / f"GOALS/Train/Layer_Masks/{i:04d}.png", Image.fromarray(labels))
+        picture(data / f"GOALS/Train/Layer_show/{i:04d}.png", i)
+
+
 def breast_busi(data: Path) -> None:
     for kind in ("benign", "malignant", "normal"):
         for i in range(1, 5):
@@ -87,6 +105,8 @@ def vessel_drive(data: Path) -> None:
 EXPECTED = {  # the first map of each, and how many
     video_polyp: ("CVC-ClinicDB-612-Test/2/f1.png", 6),
     covid: ("LungInfection-Test/c.png", 2),
+    covid_by_volume: ("fold-1/TestingSet/LungInfection-Test/volume_b_02.png", 2),
+    oct_goals: ("fold-1/GCIPL/0003.png", 5),  # four classes and the label image
     breast_busi: ("fold-1/benign/benign (3).png", 2),
     skin_isic2018: ("test/ISIC_0000000.png", 2),
     nuclei_dsb2018: ("fold-1/id2/id2.png", 1),
@@ -115,9 +135,14 @@ def test_a_task_trains_two_steps_predicts_and_scores(tmp_path, make, capsys, mon
         patch.setattr("sys.exit", lambda code: None)  # the folds that were not trained are an error, rightly
         test_score.main([config, *flags])
     said = capsys.readouterr().out
-    assert said.count("dataset: ") == (1 if cfg.folds else len(cfg.testsets))
+    tables = [line for line in said.splitlines() if f"protocol {cfg.protocol}" in line]
+    assert len(tables) == (cfg.classes + (cfg.classes > 1) if cfg.folds else len(cfg.testsets))
+    assert all(line.endswith("per cent") == cfg.percent for line in tables)
+    for name in cfg.columns:
+        assert name in said
+    assert ("mean of groups" in said) == cfg.by_group
     assert "NOT scored" not in said
-    assert said.count("error: ") == max(0, cfg.folds - 1)
+    assert said.count("error: ") == max(0, cfg.folds - 1) * cfg.classes
 
 
 def test_the_nuclei_of_an_image_are_its_mask(tmp_path):

@@ -124,11 +124,6 @@ def test_float16_needs_cuda():
         Precision("native-fp16", torch.device("cpu"))
 
 
-def test_several_classes_are_refused_until_their_masks_can_be_read(polyp_folder):
-    with pytest.raises(ValueError, match="classes is 3"):
-        train.train(small(polyp_folder, classes=3))
-
-
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_files(polyp_folder):
     with pytest.raises(FloatingPointError, match=r"loss is nan at step \d.* on 00"):
         train.train(small(polyp_folder, epoch=30, lr=1e30))

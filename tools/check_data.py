@@ -1,21 +1,25 @@
 """What a folder of images and masks holds, before a night is spent on it: a report, and a sheet to look at.
 
 python -m tools.check_data DIR [--include REGEX] [--group REGEX] [--out check.png] [--most N]
+                               [--label_values 0,80,160,255] [--field_of_view FOLDER]
 
 Exits with 1 if a file is faulty; the report names each.
 """
 
 import argparse
+import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from files import Check, Pair, find_pairs, group_of, read_image, read_mask, survey
+from files import Check, Pair, find_pairs, group_of, read_image, read_planes, survey
 
 CELL = 192  # side of a picture on the sheet, in pixels
 COLUMNS = 6
+COLOURS = ((0, 255, 0), (0, 160, 255), (255, 160, 0), (200, 0, 255), (0, 255, 255), (255, 255, 0))  # blue, green, red
 
 
 def main() -> None:
@@ -25,18 +29,20 @@ def main() -> None:
     parser.add_argument("--group", default="", help="regular expression for clip, volume or patient, as in Config")
     parser.add_argument("--out", type=Path, default=Path("check.png"))
     parser.add_argument("--most", type=int, default=24, help="pictures on the sheet, evenly spaced over the folder")
+    parser.add_argument("--label_values", type=_values, default=(), help="of label images, as in Config: 0,80,160,255")
+    parser.add_argument("--field_of_view", default="", help="folder of masks of what counts, as in Config")
     given = parser.parse_args()
     try:
-        pairs = find_pairs(given.folder, given.include)
+        pairs = find_pairs(given.folder, given.include, given.field_of_view)
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from error
-    check, problems = survey(pairs)
+    check, problems = survey(pairs, given.label_values)
     print(report(pairs, check, given.group))
     for problem in problems.values():
         print(f"faulty: {problem}")
     sound = [pair for pair in pairs if pair.name not in problems]
     if sound:
-        write_sheet(sound, given.out, given.most)
+        write_sheet(sound, given.out, given.most, given.label_values)
         print(f"{given.out}: {min(given.most, len(sound))} images with the outline of their masks")
     sys.exit(1 if problems else 0)
 
@@ -54,9 +60,14 @@ def report(pairs: list[Pair], check: Check | None, group: str) -> str:
     lines += [
         f"sizes        {w}x{h} to {ww}x{hh} (width x height)",
         f"mask values  {values}",
-        f"lesion       {check.covered:.2%} of all pixels",
-        f"empty masks  {check.empty_masks}",
     ]
+    for value, (images, part) in check.classes.items():
+        lines.append(f"class {value:<6} {part:.2%} of all pixels, in {images} of {check.pairs} images")
+    if check.classes:
+        return "\n".join(lines)
+    lines += [f"lesion       {check.covered:.2%} of all pixels", f"empty masks  {check.empty_masks}"]
+    if 2 < len(check.values) <= 8:
+        lines.append(f"             several classes? Then give --label_values {','.join(map(str, check.values))}")
     if check.merged_masks:
         lines.append(f"merged       {check.merged_masks} images have several masks; their union is used")
     if check.binary_masks:
@@ -64,10 +75,10 @@ def report(pairs: list[Pair], check: Check | None, group: str) -> str:
     return "\n".join(lines)
 
 
-def write_sheet(pairs: list[Pair], out: Path, most: int = 24) -> None:
-    """A grid of at most `most` images, each with its name and the outline of its mask in green."""
+def write_sheet(pairs: list[Pair], out: Path, most: int = 24, label_values: Sequence[int] = ()) -> None:
+    """A grid of at most `most` images, each with its name and the outline of its mask, or of each class in a colour."""
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int))
-    cells = [_cell(pairs[i]) for i in chosen]
+    cells = [_cell(pairs[i], label_values) for i in chosen]
     blank = np.full_like(cells[0], 255)
     cells += [blank] * (-len(cells) % min(COLUMNS, len(cells)))
     columns = min(COLUMNS, len(cells))
@@ -77,14 +88,19 @@ def write_sheet(pairs: list[Pair], out: Path, most: int = 24) -> None:
         raise OSError(f"could not write {out}; expected a name ending in .png or .jpg, and room on the disk")
 
 
-def _cell(pair: Pair) -> np.ndarray:
-    image, mask = read_image(pair.image), read_mask(*pair.masks)
-    scale = CELL / max(mask.shape)
-    side = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
-    image, mask = (cv2.resize(x, side, interpolation=cv2.INTER_AREA) for x in (image, mask))
-    picture = np.ascontiguousarray(image[..., ::-1])
-    outline, _ = cv2.findContours((mask > 127).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, outline, -1, (0, 255, 0), 1)
+def _values(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+def _cell(pair: Pair, label_values: Sequence[int]) -> np.ndarray:
+    image, planes = read_image(pair.image), read_planes(pair.masks, label_values)
+    scale = CELL / max(image.shape[:2])
+    side = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    picture = np.ascontiguousarray(cv2.resize(image, side, interpolation=cv2.INTER_AREA)[..., ::-1])
+    for plane, colour in zip(planes, itertools.cycle(COLOURS)):
+        mask = cv2.resize(plane, side, interpolation=cv2.INTER_AREA) > 127
+        outline, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, outline, -1, colour, 1)
     cell = np.full((CELL + 20, CELL + 4, 3), 255, np.uint8)
     cell[20 : 20 + side[1], : side[0]] = picture
     ascii_name = pair.name.encode("ascii", "replace").decode()[-28:]  # OpenCV's font knows no other letters

@@ -37,10 +37,10 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="images/, a test set, or a folder of test sets, laid out like --gt")
     parser.add_argument("--protocol", choices=tuple(PROTOCOLS), default="official")
     parser.add_argument("--worst", type=int, default=4)
-    parser.add_argument("--by", help="score for scatter and worst; default M_dice (official), meanDic (pranet)")
+    parser.add_argument("--by", help="score for scatter and worst; default the protocol's Dice")
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
-    by = given.by or {"official": "M_dice", "pranet": "meanDic"}[given.protocol]
+    by = given.by or {"official": "M_dice", "pranet": "meanDic"}.get(given.protocol, "Dice")
     if by not in PROTOCOLS[given.protocol].NAMES:
         parser.error(f"--by {by}: protocol {given.protocol} has {', '.join(PROTOCOLS[given.protocol].NAMES)}")
 

@@ -1,11 +1,12 @@
 """Scoring folders of maps: what is paired with what, in parallel, and what was noticed on the way."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,11 +14,30 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from files import Masks, by_image, find_masks, list_images, mask_folder, read_grey
+from files import Masks, by_image, find_masks, find_pairs, list_images, mask_folder, read_grey, read_labels
 from metrics import Scores
 
 CHUNK = 16  # images a process takes at a time
 WORTH_A_PROCESS = 500  # images; with fewer, starting it takes longer than it saves
+
+
+class Task(NamedTuple):
+    """What to score of a data set: everything by default, or what a Config's labels and field of view say."""
+
+    labels: dict[str, int] = {}  # class -> grey value in label images; {}: binary masks
+    field_of_view: str = ""  # folder, beside the images, of masks of what counts
+    prefer_labels: bool = False  # score label images rather than grey maps of each class, where both are there
+
+
+BINARY = Task()
+
+
+class Case(NamedTuple):
+    """One map and what it is scored against."""
+
+    map: Path
+    masks: Masks
+    within: Path | None = None
 
 
 @dataclass
@@ -30,15 +50,22 @@ class Job:
     gt: Path
     maps: Path
     only: frozenset[str] | None = None  # the images of a fold; None: all
+    task: Task = BINARY
+    part: str = ""  # one of the task's classes
     names: list[str] = field(default_factory=list)  # of the images scored
-    files: list[tuple[Path, Masks]] = field(default_factory=list)  # map, gt
+    files: list[Case] = field(default_factory=list)
+    maps_are_labels: bool = False
     notes: list[str] = field(default_factory=list)
     scores: Scores | None = None
     error: str = ""
 
     @property
     def title(self) -> str:
-        return f"{self.dataset} / {self.method}" + (f" run {self.run}" if self.run > 1 else "")
+        return f"{self.shown} / {self.method}" + (f" run {self.run}" if self.run > 1 else "")
+
+    @property
+    def shown(self) -> str:
+        return f"{self.dataset} {self.part}".strip()
 
 
 def methods_of(preds: Sequence[str]) -> dict[str, list[Path]]:
@@ -67,25 +94,33 @@ def sets_of(gt: str | Path) -> tuple[dict[str, Path], bool]:
     return {own.parent.name if own.name.lower() in ("mask", "masks") else own.name: root}, False
 
 
-def jobs_of_folds(dataset: str, method: str, gt: Path, folds: Sequence[tuple[Path, Sequence[str]]]) -> list[Job]:
+def jobs_of_folds(
+    dataset: str, method: str, gt: Path, folds: Sequence[tuple[Path, Sequence[str]]], task: Task = BINARY
+) -> list[Job]:
     """A job per fold, given as (folder of its maps, names of its images): runs of one method, hence mean ± std."""
-    jobs = [Job(dataset, method, run, gt, maps, frozenset(names)) for run, (maps, names) in enumerate(folds, start=1)]
-    for job in jobs:
-        pair(job)
-    return jobs
+    return _paired(
+        Job(dataset, method, run, gt, maps, frozenset(names), task, part)
+        for part in task.labels or [""]
+        for run, (maps, names) in enumerate(folds, start=1)
+    )
 
 
-def jobs_of(sets: dict[str, Path], methods: dict[str, list[Path]], several: bool) -> list[Job]:
-    """A job per set, method and run, paired. With several sets the maps of each are in a folder of its name."""
-    jobs = [
-        Job(name, method, run, root, folder / name if several else folder)
+def jobs_of(sets: dict[str, Path], methods: dict[str, list[Path]], several: bool, task: Task = BINARY) -> list[Job]:
+    """A job per set, class, method and run, paired. With several sets the maps of each are in a folder of its name."""
+    return _paired(
+        Job(name, method, run, root, folder / name if several else folder, None, task, part)
         for name, root in sets.items()
+        for part in task.labels or [""]
         for method, folders in methods.items()
         for run, folder in enumerate(folders, start=1)
-    ]
-    for job in jobs:
+    )
+
+
+def _paired(jobs: Iterable[Job]) -> list[Job]:
+    found = list(jobs)
+    for job in found:
         pair(job)
-    return jobs
+    return found
 
 
 def pair(job: Job) -> None:
@@ -94,8 +129,14 @@ def pair(job: Job) -> None:
         gt_folder = mask_folder(job.gt)
         if job.maps.resolve() == gt_folder.resolve():
             raise ValueError(f"maps and masks are the same folder, {job.maps}")
-        maps = list_images(job.maps)
-        masks = by_image(maps, find_masks(job.gt))
+        folder, job.maps_are_labels = maps_of(job)
+        maps = list_images(folder)
+        fields: dict[str, Path | None] = {}
+        if job.task.field_of_view:
+            found = find_pairs(job.gt, field_of_view=job.task.field_of_view)
+            masks, fields = {p.name: p.masks for p in found}, {p.name: p.within for p in found}
+        else:
+            masks = by_image(maps, find_masks(job.gt))
     except (ValueError, FileNotFoundError) as error:
         job.error = str(error)
         return
@@ -107,9 +148,19 @@ def pair(job: Job) -> None:
     if extra:
         job.notes.append(f"{len(extra)} maps have no mask and are left out, first {extra[0]}")
     job.names = [name for name in masks if name in maps]
-    job.files = [(maps[name], masks[name]) for name in job.names]
+    job.files = [Case(maps[name], masks[name], fields.get(name)) for name in job.names]
     if not job.files:
-        job.error = f"no map in {job.maps} is named like a mask in {gt_folder}; first mask {next(iter(masks))}"
+        job.error = f"no map in {folder} is named like a mask in {gt_folder}; first mask {next(iter(masks))}"
+
+
+def maps_of(job: Job) -> tuple[Path, bool]:
+    """(folder, whether it holds label images): of a class its grey maps, or label images, in label/ or not."""
+    if not job.part:
+        return job.maps, False
+    grey, labels = job.maps / job.part, job.maps / "label"
+    if grey.is_dir() and not (job.task.prefer_labels and labels.is_dir()):
+        return grey, False
+    return (labels if labels.is_dir() else job.maps), True
 
 
 def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, keep_curves: bool = False) -> None:
@@ -121,7 +172,10 @@ def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, ke
         _pool(min(processes, total // WORTH_A_PROCESS)) as submit,
         tqdm(total=total, desc="score", unit="image", disable=None) as bar,
     ):
-        futures = [submit(score_files, files, protocol, undefined, keep_curves) for _, files in chunks]
+        futures = [
+            submit(score_files, files, protocol, undefined, keep_curves, job.task.labels, job.part, job.maps_are_labels)
+            for job, files in chunks
+        ]
         for (job, files), future in zip(chunks, futures, strict=True):
             try:
                 part, notes = future.result()
@@ -138,20 +192,32 @@ def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, ke
 
 
 def score_files(
-    files: Sequence[tuple[Path, Masks]], protocol: str, undefined: str, keep_curves: bool
+    files: Sequence[Case],
+    protocol: str,
+    undefined: str,
+    keep_curves: bool,
+    labels: dict[str, int] = {},  # noqa: B006 - nobody changes it
+    part: str = "",
+    maps_are_labels: bool = False,
 ) -> tuple[Scores, dict[str, list[str]]]:
-    """Scores of some (map, mask) files, and what had to be done to read them: note -> file names."""
+    """Scores of some files, of one class or binary, and what had to be done to read them: note -> file names."""
     scores = Scores(protocol, undefined, keep_curves)
     notes: dict[str, list[str]] = {}
-    for map_path, mask_paths in files:
-        (pred, pred_note), (gt, gt_note) = read_grey(map_path), read_masks(mask_paths)
-        for what, note, path in (("maps", pred_note, map_path), ("masks", gt_note, mask_paths[0])):
-            if note:
-                notes.setdefault(f"{what} are {note}, converted to 8-bit grey", []).append(path.name)
+
+    def read(what: str, paths: Masks, labelled: bool) -> np.ndarray:
+        if labelled:
+            return np.where(read_labels(paths, [*labels.values()]) == labels[part], np.uint8(255), np.uint8(0))
+        array, note = read_masks(paths)
+        if note:
+            notes.setdefault(f"{what} are {note}, converted to 8-bit grey", []).append(paths[0].name)
+        return array
+
+    for case in files:
+        pred, gt = read("maps", (case.map,), maps_are_labels), read("masks", case.masks, bool(part))
         if pred.shape != gt.shape:
-            notes.setdefault("maps differ in size from the mask and were resized (bicubic)", []).append(map_path.name)
+            notes.setdefault("maps differ in size from the mask and were resized (bicubic)", []).append(case.map.name)
             pred = np.asarray(Image.fromarray(pred).resize(gt.shape[::-1]))
-        scores.update(pred, gt)
+        scores.update(pred, gt, read_masks((case.within,))[0] if case.within else None)
     return scores, notes
 
 
