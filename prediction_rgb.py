@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 import net
 from configs import Config, parse
-from dataset import TestImages, test_batch, write_maps
+from dataset import TestImages, test_batch
 from engine import checkpoint, run
 from engine.inference import Predictor
-from files import find_images, find_pairs, hold_out, maps_of_fold
+from files import find_images, find_pairs, hold_out, maps_of_fold, write_maps
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

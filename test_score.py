@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from configs import parse
+from configs import Config, parse
 from files import find_pairs, group_of, hold_out, maps_of_fold
 from tools import scoring, tables
 
@@ -30,27 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         confidence={"action": "store_true", "help": "95 %% bootstrap intervals and paired tests between methods"},
     )
     try:
-        methods = scoring.methods_of(given.pred)
         tables.require_columns(cfg.columns, cfg.protocol)
-        task = scoring.Task(cfg.labels, cfg.field_of_view, cfg.protocol in ("binary", "layers"))
-        jobs = []
-        if given.gt is None and not methods and (cfg.folds or cfg.split):
-            pairs, folds = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view), range(1, max(1, cfg.folds) + 1)
-            held_out = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold))[1]] for fold in folds]
-            maps = [maps_of_fold(cfg, fold) for fold in folds]
-            root = Path(cfg.datapath)
-            jobs = scoring.jobs_of_folds(root.name, cfg.network, root, list(zip(maps, held_out, strict=True)), task)
-        elif given.gt is None:
-            sets, several = {name: Path(cfg.testpath, name) for name in cfg.testsets}, True
-            methods = methods or {cfg.network: [Path(cfg.mapspath)]}
-        else:
-            sets, several = scoring.sets_of(given.gt)
-            if not methods:
-                raise ValueError("--gt needs at least one --pred [NAME=]DIR")
+        jobs = find_jobs(cfg, given.gt, given.pred)
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(f"test_score.py: error: {error}") from error
 
-    jobs = jobs or scoring.jobs_of(sets, methods, several, task)
     scoring.score(jobs, cfg.protocol, given.undefined, given.processes, given.confidence or cfg.by_group)
     report(jobs, given.strict)
     rows = [
@@ -70,6 +54,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\nwritten: {', '.join(str(Path(given.out, name)) for name in tables.FILES)}")
     if any(job.error or (given.strict and job.notes) for job in jobs):
         sys.exit(1)
+
+
+def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[scoring.Job]:
+    """What is to be scored: --gt and --pred, or the folds or the test sets of the Config."""
+    task = scoring.Task(cfg.labels, cfg.field_of_view, prefer_labels=cfg.protocol in ("binary", "layers"))
+    methods = scoring.methods_of(preds)
+    if gt is not None:
+        if not methods:
+            raise ValueError("--gt needs at least one --pred [NAME=]DIR")
+        sets, several = scoring.sets_of(gt)
+        return scoring.jobs_of(sets, methods, several, task)
+    if methods or not (cfg.folds or cfg.split):
+        sets = {name: Path(cfg.testpath, name) for name in cfg.testsets}
+        return scoring.jobs_of(sets, methods or {cfg.network: [Path(cfg.mapspath)]}, True, task)
+    root, folds = Path(cfg.datapath), range(1, max(1, cfg.folds) + 1)
+    pairs = find_pairs(root, cfg.include, cfg.field_of_view)
+    held_out = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold))[1]] for fold in folds]
+    maps = [maps_of_fold(cfg, fold) for fold in folds]
+    return scoring.jobs_of_folds(root.name, cfg.network, root, list(zip(maps, held_out, strict=True)), task)
 
 
 def report(jobs: Sequence[scoring.Job], strict: bool) -> None:

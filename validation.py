@@ -7,11 +7,11 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from configs import Config
-from dataset import TestImages, native_map, resize, test_batch
+from dataset import TestImages, resize, test_batch
 from engine import distributed, run
 from engine.inference import Predictor
 from engine.log import Log
-from files import Pair, read_mask, read_planes
+from files import Pair, native_map, read_mask, read_planes
 from metrics import Scores, lower_is_better
 
 

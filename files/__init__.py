@@ -1,6 +1,7 @@
-"""The files of a data set: finding, reading, checking, dealing into parts, keeping decoded."""
+"""Files: a data set's, found, read, checked, dealt into parts and kept decoded; and the maps that are predicted."""
 
 from files.cache import DiskCache, MemoryCache, file_key
+from files.maps import native_labels, native_map, write_maps
 from files.pairs import (
     Masks,
     Pair,
@@ -37,6 +38,8 @@ __all__ = [
     "list_images",
     "maps_of_fold",
     "mask_folder",
+    "native_labels",
+    "native_map",
     "parts_of",
     "read_grey",
     "read_image",
@@ -46,5 +49,6 @@ __all__ = [
     "read_split",
     "split_pairs",
     "survey",
+    "write_maps",
     "write_split",
 ]

@@ -96,13 +96,13 @@ def test_without_a_background_what_comes_from_outside_has_no_class(goals):
 def test_label_images_survive_a_round_trip(tmp_path, size):
     labels = layers()
     planes = torch.from_numpy(np.stack([labels == value for value in VALUES]).astype(np.float32))
-    dataset.write_maps(tmp_path, "clip/a", planes.numpy(), *labels.shape, dict(zip(NAMES, VALUES, strict=True)))
+    files.write_maps(tmp_path, "clip/a", planes.numpy(), *labels.shape, dict(zip(NAMES, VALUES, strict=True)))
     assert np.array_equal(np.asarray(Image.open(tmp_path / "label/clip/a.png")), labels)
     for name, value in zip(NAMES, VALUES, strict=True):
         assert np.array_equal(np.asarray(Image.open(tmp_path / name / "clip/a.png")), (labels == value) * 255)
     # through another size no value appears that is not a class's, and edges move by a pixel at most
     less = np.stack([dataset.resize(plane, Config(size=size, scales=(90,)).sides) for plane in planes.numpy()])
-    back = np.asarray(dataset.native_labels(less, *labels.shape, VALUES))
+    back = np.asarray(files.native_labels(less, *labels.shape, VALUES))
     assert set(np.unique(back)) == set(VALUES)
     assert (back != labels).mean() < 0.08
 
