@@ -20,5 +20,5 @@ config = Config(
     mapspath="maps/covid",
     epoch=200,
     protocol="pranet",
-    columns=("meanDic", "Sm", "MAE", "meanSen", "meanSpe"),  # what Inf-Net prints: Dice, Sm, MAE, Sen, Spe
+    columns=("meanDic", "Sm", "MAE", "meanSen", "meanSpe"),  # DSC, Sm, MAE, sensitivity, specificity
 )

@@ -86,6 +86,18 @@ def test_each_plane_is_the_binary_mask_of_its_class(goals, rng):
         np.testing.assert_allclose(batch.mask.sum(1), 1, atol=2e-5)
 
 
+@pytest.mark.parametrize("where", ["ram", "cache"])
+def test_a_cache_keeps_every_plane(goals, where):
+    fields = {"datapath": str(goals / "TrainDataset"), "size": (64, 88), "scales": (88,), **settings()}
+    plain = Config(**fields)
+    cached = Data(Config(**fields, cache=where if where == "ram" else str(goals / where)))
+    for epoch in range(2):
+        for i in range(6):
+            ours, theirs = cached[epoch, i], Data(plain)[epoch, i]
+            assert np.array_equal(ours.mask, theirs.mask) and np.array_equal(ours.image, theirs.image)
+            assert ours.mask.shape == (4, 64, 88)
+
+
 def test_without_a_background_what_comes_from_outside_has_no_class(goals):
     cfg = Config(datapath=str(goals / "TrainDataset"), size=96, rotate=10, **settings(background=-1))
     assert min(Data(cfg)[0, i].mask.sum(0).min() for i in range(6)) == 0
