@@ -56,7 +56,7 @@ def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool 
     predictor = Predictor(network, device, cfg.test_amp, cfg.test_scales, cfg.test_flip)
     for out, images in sets.items():
         checkpoint.require_writable(out)
-        there = {name for name in images if skip_existing and last_file(out, name, cfg).exists()}
+        there = {name for name in images if skip_existing and complete(out, name, cfg)}
         missing = {name: file for name, file in images.items() if name not in there}
         if missing:
             predict_set(predictor, TestImages(missing, cfg), out, cfg)
@@ -91,9 +91,10 @@ def finish(waiting: Iterable[Future]) -> None:
         future.result()
 
 
-def last_file(out: Path, name: str, cfg: Config) -> Path:
-    """What `write_maps` writes last for an image."""
-    return (out / "label" if cfg.classes > 1 else out) / f"{name}.png"
+def complete(out: Path, name: str, cfg: Config) -> bool:
+    """Whether every file that `write_maps` writes for an image is there."""
+    folders = [out / part for part in (*cfg.labels, "label")] if cfg.classes > 1 else [out]
+    return all((folder / f"{name}.png").exists() for folder in folders)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def _look_closely(pair: Pair, label_values: Sequence[int]) -> _Look:
         if 1 < top < 128 and not label_values:
             raise ValueError(
                 f"{path} has no value above {top}; expected 255 (or 1) for a lesion. "
-                "A palette image? Save it as grey, 0 and 255"
+                "A palette image? Save it as grey, 0 and 255. Several classes? Give classes and label_values"
             )
         whole |= mask > (127 if top > 1 else 0)
     return _Look(size, len(pair.masks), int(np.flatnonzero(histogram)[-1]), int(whole.sum()), histogram)

@@ -67,6 +67,8 @@ def _difference(module: nn.Module, state: dict) -> str:
     for key in own.keys() & state.keys():
         if own[key].shape != state[key].shape:
             parts.append(f"its {key} has shape {tuple(state[key].shape)}, expected {tuple(own[key].shape)}")
+            if key.startswith("output1."):
+                parts.append(f"it predicts {len(state[key])} classes (Config field `classes`)")
             break
     return "; ".join(parts)
 

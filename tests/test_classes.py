@@ -177,9 +177,18 @@ def test_every_layer_is_trained_predicted_and_scored(goals, capsys):
     config.write_text(f"from configs import Config\nconfig = Config(**{given!r})\n")
     shared = [str(config), "--testpath", str(goals / "TestDataset"), "--testsets", "small", "--workers", "0"]
     shared += ["--mapspath", str(goals / "maps")]
-    prediction_rgb.main([*shared, "--snapshot", str(goals / "saved" / "model-2")])
+    predict = [*shared, "--snapshot", str(goals / "saved" / "model-2")]
+    prediction_rgb.main(predict)
     maps = goals / "maps" / "small"
     assert sorted(path.name for path in maps.iterdir()) == sorted((*NAMES, "label"))
+    (maps / "GCIPL" / "0001.png").unlink()
+    prediction_rgb.main([*predict, "--skip-existing"])
+    assert "small: 1 maps, 2 were there" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"it predicts 4 classes \(Config field `classes`\)"):
+        prediction_rgb.main([*predict, "--classes", "1", "--label_values", "", "--class_names", ""])
+    with pytest.raises(SystemExit):
+        test_score.main(["--gt", str(goals / "TestDataset" / "small"), "--pred", str(maps)])
+    assert "maps of several classes? Give classes and label_values" in capsys.readouterr().out
     label = np.asarray(Image.open(maps / "label" / "0001.png"))
     assert label.shape == (80, 110) and set(np.unique(label)) <= set(VALUES)
 

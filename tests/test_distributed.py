@@ -36,7 +36,7 @@ def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
         for epoch in range(4):
             batches.start(epoch)
             network.eval()
-            for step, (image, mask, _) in enumerate(loader):
+            for step, (image, mask, _, _) in enumerate(loader):
                 loss = train.total_loss(model(image.double()), mask.double(), None).total
                 precision.step(loss * (team.size * batches.share(step)), optimiser, network)
         if team.writes:

@@ -150,7 +150,8 @@ def pair(job: Job) -> None:
     job.names = [name for name in masks if name in maps]
     job.files = [Case(maps[name], masks[name], fields.get(name)) for name in job.names]
     if not job.files:
-        job.error = f"no map in {folder} is named like a mask in {gt_folder}; first mask {next(iter(masks))}"
+        hint = "; maps of several classes? Give classes and label_values" if (folder / "label").is_dir() else ""
+        job.error = f"no map in {folder} is named like a mask in {gt_folder}; first mask {next(iter(masks))}{hint}"
 
 
 def maps_of(job: Job) -> tuple[Path, bool]:
