@@ -92,7 +92,7 @@ class Data(Dataset):
             self._cache = MemoryCache(len(self.pairs), (*cfg.sides, planes))
         elif cfg.cache:
             made_with = cfg.sides, cfg.train_mean, cfg.train_std, cfg.label_values
-            keys = [file_key(*made_with, files=files_of(pair)) for pair in self.pairs]
+            keys = [file_key(*made_with, files=pair.files) for pair in self.pairs]
             self._cache = DiskCache(cfg.cache, keys)
 
     def __len__(self) -> int:
@@ -133,11 +133,6 @@ class Data(Dataset):
             [sample.name for sample in samples],
             planes[:, classes:] if planes.shape[1] > classes else None,
         )
-
-
-def files_of(pair: Pair) -> tuple[Path, ...]:
-    """Every file that an example is made of."""
-    return (pair.image, *pair.masks, *((pair.within,) if pair.within else ()))
 
 
 class Key(NamedTuple):

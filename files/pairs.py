@@ -27,6 +27,11 @@ class Pair(NamedTuple):
     masks: Masks
     within: Path | None = None  # mask of the field of view; None: all of the picture counts
 
+    @property
+    def files(self) -> Masks:
+        """Every file that the example is made of."""
+        return (self.image, *self.masks, *((self.within,) if self.within else ()))
+
 
 class Place(NamedTuple):
     """A folder of images beside one of masks, perhaps one of fields of view, and what its names begin with."""

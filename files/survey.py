@@ -96,8 +96,7 @@ def _look(pair: Pair, label_values: Sequence[int]) -> _Look | str:
 
 
 def _look_closely(pair: Pair, label_values: Sequence[int]) -> _Look:
-    fields = (pair.within,) if pair.within else ()
-    for path in (pair.image, *pair.masks, *fields):
+    for path in pair.files:
         try:
             with Image.open(path) as image:
                 image.load()  # unlike OpenCV, Pillow refuses a truncated file
@@ -108,13 +107,13 @@ def _look_closely(pair: Pair, label_values: Sequence[int]) -> _Look:
             size = decode(path, cv2.IMREAD_COLOR).shape[:2]
             note = ", turned as its EXIF says" if turned else ""
     whole, histogram = np.zeros(size, bool), np.zeros(256, np.int64)
-    for path in (*fields, *pair.masks):
-        labelled = label_values and path not in fields
+    for path in pair.files[1:]:
+        labelled = label_values and path != pair.within
         mask = read_labels(pair.masks, label_values) if labelled else decode_mask(path)
         if mask.shape != size:
             (h, w), (mh, mw) = size, mask.shape
             raise ValueError(f"{path} is {mw}x{mh} but its image {pair.image} is {w}x{h}{note}; they must be equal")
-        if path in fields:
+        if path == pair.within:
             if not mask.any():
                 raise ValueError(f"{path} is an empty field of view; expected 255 where the image counts")
             continue
