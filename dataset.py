@@ -28,8 +28,8 @@ def normalise(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) ->
 
 
 def flip(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mirror left and right."""
-    return image[:, ::-1], mask[:, ::-1]
+    """Mirror left and right: image (H, W, 3), mask (C, H, W)."""
+    return image[:, ::-1], mask[..., ::-1]
 
 
 def rotate(

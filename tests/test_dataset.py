@@ -24,10 +24,10 @@ def test_augmentation_equals_the_originals(case):
     cfg, path = Config(), GOLDEN / "images" / "train" / str(name)
     image = dataset.resize(files.read_image(path).astype(np.float32), cfg.sides)
     image = dataset.normalise(image, cfg.train_mean, cfg.train_std)
-    mask = dataset.resize(files.read_mask(path.with_suffix(".png")).astype(np.float32), cfg.sides) / 255
+    mask = dataset.resize(files.read_mask(path.with_suffix(".png")).astype(np.float32), cfg.sides)[None] / 255
     if mirrored:
         image, mask = dataset.flip(image, mask)
-    image, (mask,) = dataset.rotate(image, mask[None], angle)
+    image, (mask,) = dataset.rotate(image, mask, angle)
     image, mask = dataset.resize(image, sides), dataset.resize(mask, sides)
     assert np.abs(image.transpose(2, 0, 1) - expected).max() <= 0.03
     assert np.abs(mask - expected_mask[0]).max() <= 0.03
@@ -76,6 +76,23 @@ def test_no_two_workers_repeat_each_other(tmp_path, write_png, rng):
     first, second = ([batch.image for batch in loader] for _ in range(2))
     images = first + second
     assert not any(torch.equal(images[i], images[j]) for i in range(8) for j in range(i))
+
+
+def test_a_mask_and_its_field_stay_on_their_image_however_it_is_turned(tmp_path, write_png):
+    """Image, mask and field show one bright corner: whatever is drawn, they lie on each other."""
+    corner = np.zeros((90, 120), np.uint8)
+    corner[5:35, 10:50] = 255
+    write_png(tmp_path / "images" / "1.png", np.dstack([corner] * 3))
+    for folder in ("masks", "field"):
+        write_png(tmp_path / folder / "1.png", corner)
+    fields = {"datapath": str(tmp_path), "size": (90, 120), "scales": (120,), "field_of_view": "field"}
+    data, places = Data(Config(**fields, train_mean=(0, 0, 0), train_std=(255, 255, 255))), set()
+    for epoch in range(20):
+        sample = data[epoch, 0]
+        for plane in sample.mask:
+            np.testing.assert_allclose(plane, sample.image[..., 0], atol=0.01)
+        places.add(bool(sample.mask[0][:, :60].sum() > sample.mask[0][:, 60:].sum()))
+    assert places == {True, False}, "some are mirrored and some are not"
 
 
 def test_test_mode_neither_flips_nor_rotates(polyp_folder):
