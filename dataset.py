@@ -207,8 +207,9 @@ class TestImages(Dataset):
         name, path = self.files[index]
         try:
             with Image.open(path) as file:
-                image = ImageOps.exif_transpose(file).convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
+                deep = file.mode.startswith("I")  # Pillow would clip 16 bits to white
+                image = Image.fromarray(read_image(path)) if deep else ImageOps.exif_transpose(file).convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(f"{path} cannot be decoded ({error}); replace it") from error
         small = image.resize(self.cfg.sides[::-1], Image.Resampling.BILINEAR)
         array = np.asarray(small, np.float32) / 255

@@ -19,7 +19,7 @@ from configs import Config, parse
 from dataset import TestImages, test_batch
 from engine import checkpoint, run
 from engine.inference import Predictor
-from files import find_images, find_pairs, hold_out, maps_of_fold, write_maps
+from files import find_images, held_out_of, maps_of_fold, require_unseen, write_maps
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # every set is looked up before the first map is written
     if extra.images:
         sets = {Path(extra.out): find_images(extra.images)}
-    elif cfg.folds or cfg.split:
-        _, held_out = hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view), cfg)
+    elif held_out := held_out_of(cfg):
+        require_unseen(cfg.snapshot, held_out)
         sets = {maps_of_fold(cfg, cfg.fold): {pair.name: pair.image for pair in held_out}}
     else:
         sets = {Path(cfg.mapspath, name): find_images(Path(cfg.testpath, name)) for name in cfg.testsets}

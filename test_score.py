@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs import Config, parse
-from files import find_pairs, group_of, hold_out, maps_of_fold
+from files import group_of, held_out_of, maps_of_fold
 from tools import scoring, tables
 
 
@@ -65,13 +65,13 @@ def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[scoring
             raise ValueError("--gt needs at least one --pred [NAME=]DIR")
         sets, several = scoring.sets_of(gt)
         return scoring.jobs_of(sets, methods, several, task)
-    if methods or not (cfg.folds or cfg.split):
+    if methods or not held_out_of(cfg):
         sets = {name: Path(cfg.testpath, name) for name in cfg.testsets}
         return scoring.jobs_of(sets, methods or {cfg.network: [Path(cfg.mapspath)]}, True, task)
     root, folds = Path(cfg.datapath), range(1, max(1, cfg.folds) + 1)
-    pairs = find_pairs(root, cfg.include, cfg.field_of_view)
-    held_out = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold))[1]] for fold in folds]
+    held_out = [[pair.name for pair in held_out_of(replace(cfg, fold=fold))] for fold in folds]
     maps = [maps_of_fold(cfg, fold) for fold in folds]
+    task = task._replace(include=cfg.include)
     return scoring.jobs_of_folds(root.name, cfg.network, root, list(zip(maps, held_out, strict=True)), task)
 
 

@@ -23,7 +23,7 @@ from engine import checkpoint, distributed, run
 from engine.log import Log
 from engine.precision import Precision
 from engine.stop import Stop
-from files import Pair, check_pairs, find_pairs, hold_out, split_pairs, write_split
+from files import Pair, Parts, check_pairs, find_pairs, hold_out, split_pairs, write_split
 from lossnet import LossNet, total_loss
 from metrics import score_names
 from validation import better, validate
@@ -51,16 +51,16 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     run.seed_everything(cfg.seed)
     run.keep_memory()
 
-    training, held_out, test = pairs_of_run(cfg)
+    pairs = pairs_of_run(cfg)
     if cfg.check_data and team.writes:
-        say(f"{cfg.datapath}: {check_pairs(training + held_out, cfg.label_values)}")
+        say(f"{cfg.datapath}: {check_pairs(pairs.train + pairs.validation, cfg.label_values)}")
     network, lossnet = build_network(cfg, team, say), build_lossnet(cfg, device, say)
     optimiser = build_optimiser(network, cfg, precision.sgd)
     network, optimiser = precision.prepare(network, optimiser)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(cfg.ema), use_buffers=True) if cfg.ema else None
     parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "scaler": precision.scaler}
     parts |= {"ema": averaged} if averaged else {}
-    first, done, step, best = resume(cfg, parts, say) if cfg.resume else (0, 0, None, float("-inf"))
+    first, done, step, best = resume(cfg, parts, pairs, say) if cfg.resume else (0, 0, None, float("-inf"))
     model = distributed.wrap(network, team)
     model = torch.compile(model, dynamic=True) if cfg.compile else model  # type: ignore[assignment]
 
@@ -71,19 +71,20 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
         if not cfg.resume:
             checkpoint.set_aside(folder / "last.pt")
         run.write_record(folder / "config.json", cfg, device)
-        if held_out or test:
-            write_split(folder / "split.json", training, held_out, test)
+        if pairs.validation or pairs.test:
+            write_split(folder / "split.json", pairs)
     say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
-    loader, batches = build_loader(cfg, training, team)
+    loader, batches = build_loader(cfg, pairs.train, team)
     log = Log(folder / "log.csv", step, team.writes)
 
     def save_last(epoch: int, done: int) -> None:
         log.flush()  # raises if a loss was not finite: last.pt stays as it was
         log.scalar("train/loss_scale", precision.scale)
         if team.writes:
-            state = {name: part.state_dict() for name, part in parts.items()}
+            state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
             place = {"epoch": epoch, "done": done, "step": log.step, "best": best}
             record = {"config": dataclasses.asdict(cfg), "random": checkpoint.random_states()}
+            state["pairs"] = [pair.name for pair in pairs.train]
             checkpoint.save(state | place | record, folder / "last.pt")
 
     def save_model(name: str) -> None:
@@ -100,7 +101,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
             network.train()
             title, seen, shown = f"epoch {epoch + 1}/{cfg.epoch}", done * cfg.batch, None
             quiet = None if team.writes else True
-            with tqdm(total=len(training), initial=seen, desc=title, unit="image", disable=quiet) as bar:
+            with tqdm(total=len(pairs.train), initial=seen, desc=title, unit="image", disable=quiet) as bar:
                 for image, mask, names, within in loader:
                     image, mask = to_device(image, cfg, device), mask.to(device, non_blocking=True)
                     within = within.to(device, non_blocking=True) if cfg.field_of_view else None
@@ -130,8 +131,8 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
                 image, mask, logits = shown
                 log.panel("train/image | mask | map", image, mask, activated(logits))
             line = f"step:{log.step}/{epoch + 1}/{cfg.epoch} | lr={lr:.6f} | loss={log.mean(epoch + 1):.6f}"
-            if held_out and ((epoch + 1) % cfg.val_every == 0 or epoch + 1 == cfg.epoch):
-                score = validate(averaged.module if averaged else network, held_out, cfg, team, log)
+            if pairs.validation and ((epoch + 1) % cfg.val_every == 0 or epoch + 1 == cfg.epoch):
+                score = validate(averaged.module if averaged else network, pairs.validation, cfg, team, log)
                 log.scalar(f"validation/{cfg.val_score}", score)
                 line += f" | {cfg.val_score}={score:.4f}"
                 if better(cfg.val_score, score, best):
@@ -180,25 +181,39 @@ def activated(logits: Tensor) -> Tensor:
     return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
 
 
-def pairs_of_run(cfg: Config) -> tuple[list[Pair], list[Pair], list[Pair]]:
+def pairs_of_run(cfg: Config) -> Parts:
     """Pairs to train on, to validate on, and those a fold holds out; a test set as valpath is warned about."""
-    pairs, test = hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view), cfg)
+    parts = hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view), cfg)
+    if parts.validation and (cfg.valpath or cfg.val_fraction):
+        raise ValueError(f"{cfg.split} says what to validate on; leave out valpath and val_fraction")
     if not cfg.valpath:
-        return (*split_pairs(pairs, cfg.val_fraction, cfg.seed, cfg.group), test)
+        train, validation = split_pairs(parts.train, cfg.val_fraction, cfg.seed, cfg.group, cfg.stratify)
+        return Parts(train, parts.validation or validation, parts.test)
     if Path(cfg.valpath).resolve() in {Path(cfg.testpath, name).resolve() for name in cfg.testsets}:
         warnings.warn(
             f"valpath {cfg.valpath} is a test set: choosing a checkpoint by it spoils its scores; "
             "use val_fraction instead",
             stacklevel=2,
         )
-    return pairs, find_pairs(cfg.valpath, cfg.include, cfg.field_of_view), test
+    validation = find_pairs(cfg.valpath, cfg.include, cfg.field_of_view)
+    used = {pair.image.resolve() for pair in parts.train + parts.test}
+    if both := [pair for pair in validation if pair.image.resolve() in used]:
+        raise ValueError(
+            f"valpath {cfg.valpath} holds {len(both)} images that are trained or tested on too, first {both[0].image}"
+        )
+    return parts._replace(validation=validation)
 
 
-def resume(cfg: Config, parts: dict[str, Any], say: Callable) -> tuple[int, int, int, float]:
+def resume(cfg: Config, parts: dict[str, Any], pairs: Parts, say: Callable) -> tuple[int, int, int, float]:
     """Fill `parts` from last.pt; (epoch, its batches already done, steps so far, best validation score)."""
     path = Path(cfg.run_folder, "last.pt")
     state = checkpoint.load(path)
     checkpoint.require_same(dataclasses.asdict(cfg), state["config"], MAY_CHANGE | set(cfg.resume_changed))
+    if changed := {pair.name for pair in pairs.train} ^ set(state["pairs"]):
+        raise ValueError(
+            f"{path} was trained on {len(state['pairs'])} images, now there are {len(pairs.train)}; {len(changed)} "
+            f"are in one of both alone, first {min(changed)}. Put the data back, or start anew"
+        )
     for name, part in parts.items():
         part.load_state_dict(state[name])
     checkpoint.restore_random_states(state["random"])

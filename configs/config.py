@@ -1,6 +1,7 @@
 """`Config`: every number of a run, with the original's value as the default."""
 
 import difflib
+import re
 import types
 import typing
 from dataclasses import dataclass, fields
@@ -125,6 +126,11 @@ class Config:
             self._require(name, getattr(self, name) >= 1, "at least 1")
         self._require("size", min(self.sides) >= 1, "at least 1")
         self._check_labels()
+        for name in ("include", "group", "stratify"):
+            try:
+                re.compile(getattr(self, name))
+            except re.error as error:
+                self._require(name, False, f"a regular expression ({error})")
         for name in ("workers", "seed", "lossnet_factor", "decay", "rotate", "grad_clip", "save_every", "walltime"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         self._require("ema", 0 <= self.ema < 1, "at least 0 and below 1, such as 0.999")

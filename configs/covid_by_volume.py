@@ -13,6 +13,7 @@ from configs import Config
 config = Config(
     network="m2snet",
     datapath="data/COVID-19",
+    include="(Doctor-label|LungInfection-Test)/",  # and not the pseudo labels that lie beside them
     folds=5,
     group=r"([^/]+?)[-_ ]*\d+$",
     savepath="saved_model/covid_by_volume",

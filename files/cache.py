@@ -47,7 +47,7 @@ class DiskCache:
         path = self.folder / f"{self._keys[index]}.npy"
         try:
             return np.load(path)
-        except (FileNotFoundError, ValueError, EOFError):
+        except Exception:  # absent; or damaged, which numpy says in a dozen ways
             array = make()
         temporary = path.with_suffix(f".{os.getpid()}.part")
         try:

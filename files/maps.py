@@ -1,6 +1,7 @@
 """Maps as files: 8-bit grey PNG at the image's own size, and label images of several classes."""
 
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def write_maps(folder: Path, name: str, pred: np.ndarray, height: int, width: in
 def write_map(path: Path, image: Image.Image) -> None:
     """Write a PNG whole or not at all, making the folders it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")  # a name of 250 letters would not fit
     try:
         # OpenCV's lighter compression: a third of Pillow's time for the same pixels
         cv2.imencode(".png", np.asarray(image))[1].tofile(temporary)

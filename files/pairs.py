@@ -1,17 +1,30 @@
 """Finding image files: folder layouts, and pairs by name."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 # the names that public data sets use, in any case; of several in one place the first pattern counts
 IMAGE_FOLDERS = ("images?", "imgs?", "im", "frames?", "imagestr", ".*_input")
-MASK_FOLDERS = ("1st_manual", "masks?", "gt", "ground ?truth", "layer_masks", "labelstr", ".*_groundtruth")
+MASK_FOLDERS = (
+    "1st_manual",
+    r"manual\d*",
+    "masks?",
+    "gt",
+    "ground ?truth",
+    "layer_masks",
+    "labelstr",
+    ".*_groundtruth",
+)
 # what a mask's name may have that its image's has not, and the number of a further one; DRIVE's images have a word too
 MASK_SUFFIX = re.compile(r"_(mask|segmentation|manual1|gt|label)(_\d+)?$", re.IGNORECASE)
 IMAGE_SUFFIX = re.compile(r"_(training|test)$", re.IGNORECASE)
+DRIVE_FIELD = re.compile(r"_(training|test)_mask$")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif"}
+VOLUMES = (".nii", ".nii.gz", ".dcm", ".mha", ".mhd", ".nrrd")
+LEFT_BEHIND = re.compile(r"\.|__MACOSX$|@eaDir$")  # hidden files, and what archives and file servers add
 
 Masks = tuple[Path, ...]
 
@@ -34,51 +47,74 @@ class Pair(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A folder of images beside one of masks, perhaps one of fields of view, and what its names begin with."""
+    """A folder of images beside one of masks, perhaps one of fields of view, and what its names begin with.
+
+    One that lacks its partner is half a place: images to predict, or masks to score, but no pairs.
+    """
 
     prefix: str
-    images: Path
-    masks: Path
+    images: Path | None
+    masks: Path | None
     fields: Path | None = None
+
+
+def files_under(folder: str | Path) -> Iterator[Path]:
+    """Every file in a folder and its sub-folders, sorted, hidden ones left out; a folder linked twice is read once.
+
+    OSError for a folder that may not be read.
+    """
+    seen = set(Path(folder).resolve().parents)  # a link upwards leads nowhere new
+
+    def below(base: Path) -> Iterator[Path]:
+        if base.resolve() in seen:
+            return
+        seen.add(base.resolve())
+        for path in sorted(base.iterdir()):
+            if LEFT_BEHIND.match(path.name):
+                continue
+            if path.is_dir():
+                yield from below(path)
+            else:
+                yield path
+
+    return below(Path(folder))
 
 
 def list_images(folder: str | Path) -> dict[str, Path]:
     """name -> file of the images in a folder and, as clips/001, in its sub-folders; sorted.
 
+    Names are in Unicode's composed form (NFC): an é is an é, whichever machine wrote it.
     FileNotFoundError for no such folder, ValueError if it holds no image or two of one name.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}; check the path")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in inside.parts):
-            name = inside.with_suffix("").as_posix()
+    volumes: list[Path] = []
+    for path in files_under(folder):
+        if path.name.lower().endswith(VOLUMES):
+            volumes.append(path)
+        if path.suffix.lower() in SUFFIXES:
+            name = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
             if name in found:
-                raise ValueError(f"{found[name]} and {path.name} share the name {name!r}; remove one")
+                raise ValueError(
+                    f"{found[name]} and {path.name} share the name {name!r}; remove one. "
+                    "Is one the mask? Put masks into a folder of their own, masks/"
+                )
             found[name] = path
+    if not found and volumes:
+        raise ValueError(f"{folder} holds volumes, such as {volumes[0].name}; export their slices as PNG")
     if not found:
         raise ValueError(f"{folder} holds no image; expected files ending in {', '.join(sorted(SUFFIXES))}")
     return found
 
 
-def image_folder(root: str | Path) -> Path:
-    """Where the images under `root` are: its image/ or images/ folder, one folder further down, or `root` itself."""
-    return _folder(Path(root), IMAGE_FOLDERS)
-
-
 def mask_folder(root: str | Path) -> Path:
     """Where the masks under `root` are: its mask/ or masks/ folder, one folder further down, or `root` itself."""
-    return _folder(Path(root), MASK_FOLDERS)
-
-
-def _folder(root: Path, names: Sequence[str]) -> Path:
+    root = Path(root)
     _require(root)
-    for base in (root, *_folders(root)):
-        if found := _child(base, names):
-            return found
-    return root
+    inside = _folders(root)
+    return next(filter(None, (_one_of(folders, MASK_FOLDERS) for folders in (inside, *map(_folders, inside)))), root)
 
 
 def _require(root: Path) -> None:
@@ -91,24 +127,28 @@ def _require(root: Path) -> None:
 
 
 def find_places(root: str | Path, field_of_view: str = "") -> list[Place]:
-    """Every folder of images beside one of masks, at any depth under `root`; a folder `field_of_view` has no masks.
+    """Every folder of images or of masks, at any depth under `root`; a folder `field_of_view` has no masks.
 
     One place needs no prefix (`TrainDataset/TrainDataset/{image,mask}`); of several, such as clips, each has its
-    path below `root`. FileNotFoundError for no such folder.
+    path below `root`. FileNotFoundError for no such folder, ValueError for two that could both be the images.
     """
-    root = Path(root)
+    root, places, seen = Path(root), list[Place](), set[Path]()
     _require(root)
 
-    def below(base: Path) -> Iterator[Place]:
-        fields = _child(base, [re.escape(field_of_view)]) if field_of_view else None
-        images, masks = _child(base, IMAGE_FOLDERS), _child(base, MASK_FOLDERS, but=fields)
-        if images and masks:
-            yield Place(f"{base.relative_to(root).as_posix()}/", images, masks, fields)
-        else:
-            for folder in _folders(base):
-                yield from below(folder)
+    def look(base: Path) -> None:
+        if base.resolve() in seen:
+            return
+        seen.add(base.resolve())
+        inside, before = _folders(base), len(places)
+        fields = _one_of(inside, [re.escape(field_of_view)]) if field_of_view else None
+        images, masks = _one_of(inside, IMAGE_FOLDERS), _one_of(inside, MASK_FOLDERS, but=fields)
+        if not (images and masks):
+            for folder in inside:
+                look(folder)
+        if (images or masks) and len(places) == before:
+            places.append(Place(f"{base.relative_to(root).as_posix()}/", images, masks, fields))
 
-    places = list(below(root))
+    look(root)
     return places if len(places) > 1 else [place._replace(prefix="") for place in places]
 
 
@@ -117,37 +157,46 @@ def find_pairs(root: str | Path, include: str = "", field_of_view: str = "") -> 
 
     Images and masks lie in two folders (see `find_places`) or together in one, told apart by the masks' suffix. A mask
     is named like its image, or with a suffix such as _mask, _segmentation or _manual1 more; _mask_1, _mask_2 are
-    further parts, and so is every mask beside a lone image. `include`: a regular expression that names must contain.
-    `field_of_view`: the folder, beside the images, of masks of what counts. ValueError naming the first file without
-    a partner.
+    further parts, and so is every mask of <name>/images/<name>.png. `include`: a regular expression that names must
+    contain. `field_of_view`: the folder, beside the images, of masks of what counts. ValueError naming the first file
+    without a partner.
     """
+
+    def found(include: str) -> list[Pair]:
+        if any(place.images and place.masks for place in places):
+            return [pair for place in places for pair in _pairs_of(place, include)]
+        return _pairs_of_one_folder(Path(root), include, field_of_view)
+
     places = find_places(root, field_of_view)
-    if field_of_view and not (places and all(place.fields for place in places)):
-        where = next((place.images.parent for place in places if not place.fields), root)
-        raise FileNotFoundError(f"{where} has no folder {field_of_view!r} beside its images; check field_of_view")
-    found = [pair for place in places for pair in _pairs_of(place)] or _pairs_of_one_folder(Path(root))
-    chosen = [pair for pair in found if re.search(include, pair.name)]
+    without = next((p.images for p in places if p.images and p.masks and field_of_view and not p.fields), None)
+    if without:
+        raise FileNotFoundError(
+            f"{without.parent} has no folder {field_of_view!r} beside its images; check field_of_view"
+        )
+    chosen = found(include)
     if not chosen:
-        raise ValueError(f"include is {include!r}, which none of the {len(found)} names holds, such as {found[0].name}")
+        names = [pair.name for pair in found("")]
+        raise ValueError(f"include is {include!r}, which none of the {len(names)} names holds, such as {names[0]}")
     return chosen
 
 
 def find_images(root: str | Path) -> dict[str, Path]:
     """name -> image of what is under `root`, masks needed for none: the names that `find_pairs` gives."""
-    places = find_places(root)
-    if not places:
-        return _in_one_folder(list_images(image_folder(root)))[0]
-    return {place.prefix + name: path for place in places for name, path in list_images(place.images).items()}
+    root, places = Path(root), find_places(root)
+    loose = any(path.suffix.lower() in SUFFIXES for path in root.iterdir())
+    if not any(place.images for place in places) or (loose and not any(place.masks for place in places)):
+        return _in_one_folder(list_images(root))[0]
+    return {p.prefix + name: path for p in places if p.images for name, path in list_images(p.images).items()}
 
 
-def find_masks(root: str | Path) -> dict[str, Masks]:
+def find_masks(root: str | Path, include: str = "") -> dict[str, Masks]:
     """name -> masks of what is under `root`, images needed for none unless names alone do not tell what belongs to it.
 
-    One folder of masks keeps the masks' own names; `by_image` finds the images'.
+    One folder of masks keeps the masks' own names; `by_image` finds the images'. `include` as in `find_pairs`.
     """
     if len(find_places(root)) <= 1 and (masks := _one_folder_of_masks(Path(root))):
         return masks
-    return {pair.name: pair.masks for pair in find_pairs(root)}
+    return {pair.name: pair.masks for pair in find_pairs(root, include)}
 
 
 def by_image(images: dict[str, Path], masks: dict[str, Masks]) -> dict[str, Masks]:
@@ -163,7 +212,7 @@ def by_image(images: dict[str, Path], masks: dict[str, Masks]) -> dict[str, Mask
     paired: dict[str, Masks] = {}
     for name, paths in masks.items():
         bare = bares[name]
-        image = name if name in images else known.get(bare, bare if bare in images else name)
+        image = name if name in images else bare if bare in images else known.get(bare, name)
         paired[image] = paired.get(image, ()) + paths
     for image, paths in paired.items():
         kinds = {_kind(path) for path in paths}
@@ -186,13 +235,30 @@ def _kind(mask: Path) -> str:
     return found[1].lower() if found else ""
 
 
-def _pairs_of(place: Place) -> list[Pair]:
+def _pairs_of(place: Place, include: str) -> list[Pair]:
+    def chosen(named: dict) -> dict:
+        return {name: what for name, what in named.items() if re.search(include, place.prefix + name)}
+
+    if not place.images or not place.masks:
+        here, lacking = (place.images, "masks") if place.images else (place.masks, "images")
+        assert here
+        if chosen(list_images(here)):
+            raise ValueError(
+                f"{here} has no {lacking} beside it, where other folders have; add them, or leave it out by `include`"
+            )
+        return []
     images = list_images(place.images)
     files: dict[str, Masks] = {name: (path,) for name, path in list_images(place.masks).items()}
+    if not place.fields and place.masks.name.lower() == "mask" and all(map(DRIVE_FIELD.search, files)):
+        raise ValueError(
+            f"{place.masks} holds fields of view, not labels, by its names such as {next(iter(files))}; "
+            f"give --field_of_view {place.masks.name}, and the labels in 1st_manual/ beside it"
+        )
     masks = by_image(images, files)
-    if len(images) == 1 and not masks.keys() & images.keys():
+    # DSB 2018: <id>/images/<id>.png and a mask of each nucleus, of any name
+    if not masks.keys() & images.keys() and [place.images.parent.name] == [*images]:
         masks = {name: tuple(path for paths in files.values() for path in paths) for name in images}
-    return _joined(images, masks, place)
+    return _joined(chosen(images), chosen(masks), place)
 
 
 def _joined(images: dict[str, Path], masks: dict[str, Masks], place: Place) -> list[Pair]:
@@ -208,7 +274,7 @@ def _joined(images: dict[str, Path], masks: dict[str, Masks], place: Place) -> l
             raise ValueError(
                 f"{place.images} has {len(images)} images and {place.masks} has {len(masks)} masks; "
                 f"{len(lonely)} without {what}, first {ours[lonely[0]]}: "
-                f"add {folder / lonely[0]}.png or remove it{other}"
+                f"add {folder}/{lonely[0]}.png or remove it{other}"
             )
     fields = (
         by_image(images, {name: (path,) for name, path in list_images(place.fields).items()}) if place.fields else {}
@@ -218,14 +284,17 @@ def _joined(images: dict[str, Path], masks: dict[str, Masks], place: Place) -> l
     return [Pair(place.prefix + n, images[n], masks[n], fields[n][0] if fields else None) for n in images]
 
 
-def _pairs_of_one_folder(root: Path) -> list[Pair]:
+def _pairs_of_one_folder(root: Path, include: str, field_of_view: str) -> list[Pair]:
     images, masks = _in_one_folder(list_images(root))
     if not masks:
         inside = ", ".join(sorted(path.name for path in root.iterdir())[:8])
+        field = f" ({field_of_view}/ is the field of view)" if field_of_view else ""
         raise FileNotFoundError(
-            f"{root} holds {inside}; expected image/ (or images/) beside mask/ (or masks/), "
+            f"{root} holds {inside}; expected image/ (or images/) beside mask/ (or masks/){field}, "
             "or masks beside their images, named <image>_mask"
         )
+    images = {name: path for name, path in images.items() if re.search(include, name)}
+    masks = {name: paths for name, paths in masks.items() if re.search(include, name)}
     return _joined(images, masks, Place("", root, root))
 
 
@@ -244,12 +313,18 @@ def _one_folder_of_masks(root: Path) -> dict[str, Masks]:
 
 
 def _folders(base: Path) -> list[Path]:
-    return sorted(path for path in base.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in base.iterdir() if path.is_dir() and not LEFT_BEHIND.match(path.name))
 
 
-def _child(base: Path, patterns: Sequence[str], but: Path | None = None) -> Path | None:
+def _one_of(folders: Sequence[Path], patterns: Sequence[str], but: Path | None = None) -> Path | None:
     for pattern in patterns:
-        for path in _folders(base):
-            if re.fullmatch(pattern, path.name, re.IGNORECASE) and path != but:
-                return path
+        fitting = [path for path in folders if re.fullmatch(pattern, path.name, re.IGNORECASE) and path != but]
+        if len(fitting) > 1:
+            both = " and ".join(path.name for path in fitting)
+            raise ValueError(
+                f"{fitting[0].parent} holds {both}, one as good as the other; "
+                "give each a folder of its own, with what belongs to it"
+            )
+        if fitting:
+            return fitting[0]
     return None

@@ -10,26 +10,25 @@ from PIL import Image
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned as its EXIF says; ValueError for a file that cannot be decoded."""
+    """(H, W, 3) uint8 RGB, turned as its EXIF says, of 16 bits the upper eight; ValueError if it cannot be decoded."""
     return cv2.cvtColor(decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def read_mask(*paths: str | Path) -> np.ndarray:
     """(H, W) uint8, 0 background .. 255 lesion, the union of all files. One valued 0/1 is stretched, with a warning."""
-    masks = [_read_mask(path) for path in paths]
+    masks = [decode_mask(path) for path in paths]
+    if any(mask.max() == 1 for mask in masks):
+        warnings.warn("a mask is valued 0/1, not 0/255: read as 0/255 (so is every mask like it)", stacklevel=2)
+    return union(paths, [mask * 255 if mask.max() == 1 else mask for mask in masks])
+
+
+def union(paths: Sequence[str | Path], masks: Sequence[np.ndarray]) -> np.ndarray:
+    """The parts of one mask (H, W) as one; ValueError naming the first of another size."""
     for path, mask in zip(paths, masks, strict=True):
         if mask.shape != masks[0].shape:
             (h, w), (hh, ww) = mask.shape, masks[0].shape
             raise ValueError(f"{path} is {w}x{h} but {paths[0]}, of the same image, is {ww}x{hh}; they must be equal")
     return np.maximum.reduce(masks)
-
-
-def _read_mask(path: str | Path) -> np.ndarray:
-    mask = decode_mask(path)
-    if mask.max() == 1:
-        warnings.warn(f"{path} is valued 0/1, not 0/255: read as 0/255 (so are all masks like it)", stacklevel=3)
-        mask = mask * 255
-    return mask
 
 
 def read_planes(paths: Sequence[Path], label_values: Sequence[int] = ()) -> np.ndarray:
@@ -48,7 +47,7 @@ def read_labels(paths: Sequence[Path], label_values: Sequence[int]) -> np.ndarra
     """(H, W) uint8 values of the one label image of an image; ValueError as for `read_planes`."""
     if len(paths) > 1:
         raise ValueError(f"{paths[0]} and {paths[1].name} belong to one image; a label image must be one file")
-    labels = _values(paths[0])
+    labels = _values(paths[0], label_values)
     strange = np.setdiff1d(labels, label_values) if len(label_values) > 1 else np.empty(0)
     if len(strange):
         shown = ", ".join(map(str, strange[:6])) + (", ..." if len(strange) > 6 else "")
@@ -59,21 +58,30 @@ def read_labels(paths: Sequence[Path], label_values: Sequence[int]) -> np.ndarra
     return labels
 
 
-def _values(path: Path) -> np.ndarray:
-    """(H, W) uint8 of a label image; of a palette image in colours its indices."""
+def _values(path: Path, label_values: Sequence[int]) -> np.ndarray:
+    """(H, W) uint8 of a label image; of a palette image its indices or its greys, whichever are label values."""
     with Image.open(path) as image:
-        if image.mode == "P":
-            indices = np.asarray(image)
-            colours = np.asarray(image.getpalette(), np.uint8).reshape(-1, 3)[np.unique(indices)]
-            return np.asarray(image.convert("L")) if (colours == colours[:, :1]).all() else indices
-    return decode_mask(path)
+        if image.mode != "P":
+            return decode_mask(path)
+        indices, greys = np.asarray(image), np.asarray(image.convert("L"))
+    fit = np.any if len(label_values) == 1 else np.all
+    is_label = [bool(fit(np.isin(np.unique(values), label_values))) for values in (indices, greys)]
+    return greys if is_label == [False, True] else indices
 
 
 def decode_mask(path: str | Path) -> np.ndarray:
-    """(H, W) uint8; of 16 bits the upper eight, unless all values fit into the lower."""
+    """(H, W) uint8; of 16 bits the upper eight, unless all values fit into the lower.
+
+    ValueError for 16-bit values that use neither range, such as the numbers of many nuclei, and for other depths.
+    """
     mask = decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
     if mask.dtype == np.uint16:
-        mask = (mask if mask.max() < 256 else np.round(mask / 257)).astype(np.uint8)
+        top = mask.max()
+        if 255 < top < 32768:
+            raise ValueError(f"{path} has 16-bit values up to {top}; expected 255 or 65535 (or 1) for a lesion")
+        mask = (mask if top < 256 else np.round(mask / 257)).astype(np.uint8)
+    if mask.dtype != np.uint8:
+        raise ValueError(f"{path} holds {mask.dtype} values; save it with 8 bits, 0 and 255")
     return mask
 
 
@@ -82,12 +90,14 @@ def read_grey(path: str | Path) -> tuple[np.ndarray, str]:
 
     Colour and palette become luminance, 16 bits become 8 (Pillow alone would clip them). ValueError if undecodable.
     """
-    array = decode(path, cv2.IMREAD_UNCHANGED)
+    array = decode(path, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
     if array.dtype == np.uint8 and array.ndim == 2:
         return array, ""
     if array.dtype == np.uint16:
         grey = array if array.ndim == 2 else cv2.cvtColor(array[..., :3], cv2.COLOR_BGR2GRAY)
-        return np.round(grey / 257).astype(np.uint8), "16-bit"
+        return (grey if grey.max() < 256 else np.round(grey / 257)).astype(np.uint8), "16-bit"
+    if array.dtype != np.uint8:
+        raise ValueError(f"{path} holds {array.dtype} values; save it with 8 or 16 bits")
     with Image.open(path) as image:
         return np.asarray(image.convert("L")), {"P": "palette"}.get(image.mode, image.mode)
 
@@ -104,7 +114,10 @@ def decode(path: str | Path, flags: int) -> np.ndarray:
             pixels = np.asarray(image.convert("L" if grey else "RGB"))
             return pixels if grey else pixels[..., ::-1]
     # not cv2.imread: it knows no error but None, and no non-ASCII name on Windows
-    array = cv2.imdecode(data, flags) if data.size else None
+    try:
+        array = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:  # more pixels than it takes
+        array = None
     if array is None:
         raise ValueError(f"{path} ({data.size} bytes) cannot be decoded as an image; replace it")
     return array

@@ -3,66 +3,98 @@
 import csv
 import json
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from configs import Config
-from files.pairs import SUFFIXES, Pair
+from files.pairs import SUFFIXES, Pair, find_pairs
 
 
-def group_of(name: str, pattern: str = "") -> str:
+class Parts(NamedTuple):
+    """The pairs of a run."""
+
+    train: list[Pair]
+    validation: list[Pair]
+    test: list[Pair]
+
+
+def group_of(name: str, group: str = "", stratify: str = "") -> str:
     """The clip, volume or patient that a pair belongs to.
 
-    What `pattern`, a regular expression, finds in the name (its first group, if it has one); without a pattern the
-    sub-folder; else the pair is alone.
+    What `group`, a regular expression, finds in the name (its first bracket, if it has one); without it the
+    sub-folder, unless that is the class that `stratify` finds (benign/, malignant/); else the pair is alone.
+    ValueError for a name in which `group` finds nothing.
     """
-    if pattern and (found := re.search(pattern, name)):
-        return found[1] if found.re.groups else found[0]
-    return name.rpartition("/")[0] or name
+    if group:
+        return _found("group", group, name)
+    folder = name.rpartition("/")[0]
+    if stratify and folder.strip("/") == _found("stratify", stratify, name).strip("/"):
+        return name
+    return folder or name
 
 
-def split_pairs(pairs: list[Pair], fraction: float, seed: int, group: str = "") -> tuple[list[Pair], list[Pair]]:
-    """(training pairs, validation pairs): about `fraction` of them, drawn by `seed`; none for 0.
+def _found(setting: str, pattern: str, name: str) -> str:
+    found = re.search(pattern, name)
+    if not (found and (text := found[1] if found.re.groups else found[0])):
+        raise ValueError(f"{setting} is {pattern!r}, which finds nothing in the name {name!r}")
+    return text
+
+
+def _groups(names: Iterable[str], group: str, stratify: str) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """(group -> its names, group -> its class), in an order of their own. A group's class is its first name's."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names):
+        groups.setdefault(group_of(name, group, stratify), []).append(name)
+    return groups, {key: _found("stratify", stratify, names[0]) if stratify else "" for key, names in groups.items()}
+
+
+def split_pairs(
+    pairs: list[Pair], fraction: float, seed: int, group: str = "", stratify: str = ""
+) -> tuple[list[Pair], list[Pair]]:
+    """(training pairs, validation pairs): about `fraction` of them, and of each class, drawn by `seed`; none for 0.
 
     The pairs of one group (see `group_of`) stay together: neighbouring frames of a clip are all but equal.
+    ValueError where that would hold out more than twice the fraction.
     """
     if not fraction:
         return pairs, []
-    groups: dict[str, list[int]] = {}
-    for i, pair in enumerate(pairs):
-        groups.setdefault(group_of(pair.name, group), []).append(i)
-    if len(groups) < 2:
+    groups, kinds = _groups((pair.name for pair in pairs), group, stratify)
+    shuffled = [sorted(groups)[i] for i in np.random.default_rng(seed).permutation(len(groups))]
+    held = set[str]()
+    for kind in sorted(set(kinds.values())):
+        members = [key for key in shuffled if kinds[key] == kind]
+        room = round(fraction * sum(len(groups[key]) for key in members))
+        for key in members:
+            size = len(groups[key])
+            if size <= room and len(held) + size < len(pairs):
+                held.update(groups[key])
+                room -= size
+    if not held:
+        held.update(groups[min(shuffled, key=lambda key: len(groups[key]))])
+    if len(groups) < 2 or len(held) > max(1, 2 * fraction * len(pairs)):
         raise ValueError(
-            f"val_fraction is {fraction} but the {len(pairs)} pairs form {len(groups)} group(s); "
-            "at least 2 can be split"
+            f"val_fraction is {fraction} but the {len(pairs)} pairs form {len(groups)} group(s), of which the smallest "
+            f"has {min(map(len, groups.values()))}; let `group` (or `stratify`, for folders that are classes) find more"
         )
-    names, held, wanted = sorted(groups), set[int](), round(fraction * len(pairs))
-    for j in np.random.default_rng(seed).permutation(len(names))[: len(names) - 1]:
-        if not held or len(held) + len(groups[names[j]]) <= wanted:
-            held.update(groups[names[j]])
-    return [p for i, p in enumerate(pairs) if i not in held], [p for i, p in enumerate(pairs) if i in held]
+    return [pair for pair in pairs if pair.name not in held], [pair for pair in pairs if pair.name in held]
 
 
 def deal_folds(names: Sequence[str], folds: int, seed: int, group: str = "", stratify: str = "") -> list[list[str]]:
     """`names` in `folds` disjoint parts, each sorted; equal for one seed on any machine and in any order of `names`.
 
-    Groups (see `group_of`; alone, unless `group` or `stratify` say otherwise or sub-folders tell) stay whole. With
-    `stratify`, a regular expression for the class in a name, each part gets its share of every class. ValueError for
-    fewer groups than folds, or a name without a class.
+    Groups (see `group_of`) stay whole. With `stratify`, a regular expression for the class in a name, each part gets
+    its share of every class. ValueError for fewer groups than folds, or a name without a class.
     """
-    # sub-folders that are classes (benign/, malignant/) are no groups
-    groups: dict[str, list[str]] = {}
-    for name in sorted(names):
-        groups.setdefault(name if stratify and not group else group_of(name, group), []).append(name)
+    groups, kinds = _groups(names, group, stratify)
     if len(groups) < folds:
         raise ValueError(f"{len(names)} images form {len(groups)} group(s); folds is {folds}, expected at most as many")
-    kinds = {key: _class_of(members[0], stratify) for key, members in groups.items()}
     parts: list[list[str]] = [[] for _ in range(folds)]
     dealt = {kind: [0] * folds for kind in set(kinds.values())}
-    order = np.random.default_rng(seed).permutation(len(groups))
-    shuffled = [list(groups)[i] for i in order]
+    shuffled = [list(groups)[i] for i in np.random.default_rng(seed).permutation(len(groups))]
     for key in sorted(shuffled, key=lambda key: -len(groups[key])):  # the largest first, each to whom has least
         so_far = dealt[kinds[key]]
         part = min(range(folds), key=lambda i: (so_far[i], len(parts[i]), i))
@@ -71,64 +103,67 @@ def deal_folds(names: Sequence[str], folds: int, seed: int, group: str = "", str
     return [sorted(part) for part in parts]
 
 
-def _class_of(name: str, pattern: str) -> str:
-    if not pattern:
-        return ""
-    found = re.search(pattern, name)
-    if not found:
-        raise ValueError(f"stratify is {pattern!r}, which finds no class in the name {name!r}")
-    return found[1] if found.re.groups else found[0]
-
-
 def read_split(path: str | Path) -> dict[str, list[str]]:
     """Part -> names, from a list made by others or written beside a run.
 
-    .json: {"train": [...], "test": [...]}, {"1": [...], "2": [...]} or a list of folds; .csv: columns name and part;
-    .txt: the names to train on, a line each. Folders in front and endings such as .png may stay.
+    .json: {"train": [...], "validation": [...], "test": [...]}, {"1": [...], "2": [...]} or a list of folds; .csv:
+    columns name and part; .txt: the names to train on, a line each. Folders in front and endings such as .png may stay.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no split file {path}")
     try:
+        text = path.read_text(encoding="utf-8-sig")  # with or without Windows' mark
+        found: Any = {}
         if path.suffix.lower() == ".json":
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(text)
             found = {str(i): names for i, names in enumerate(found, start=1)} if isinstance(found, list) else found
         elif path.suffix.lower() == ".csv":
-            found = {}
-            with open(path, newline="", encoding="utf-8") as file:
-                for row in csv.DictReader(file):
-                    found.setdefault(row["part"], []).append(row["name"])
+            for row in (table := csv.DictReader(text.splitlines())):
+                if not (row.get("name") and row.get("part")):
+                    raise ValueError(f"its line {table.line_num} lacks name or part; columns {table.fieldnames}")
+                found.setdefault(row["part"], []).append(row["name"])
         elif path.suffix.lower() == ".txt":
-            lines = path.read_text(encoding="utf-8").splitlines()
-            found = {"train": [line.strip() for line in lines if line.strip()]}
+            found = {"train": [line.strip() for line in text.splitlines() if line.strip()]}
         else:
             raise ValueError("its name ends in neither .json, .csv nor .txt")
-        if not isinstance(found, dict) or not all(isinstance(name, str) for part in found.values() for name in part):
+        lists = isinstance(found, dict) and all(isinstance(names, list) for names in found.values())
+        if not lists or not all(isinstance(name, str) for names in found.values() for name in names):
             raise ValueError("it holds something else than names in parts")
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         raise ValueError(
             f"{path} cannot be read ({error}); expected JSON of parts, CSV with columns name and part, or TXT"
         ) from error
-    return {part: [_bare(name) for name in names] for part, names in found.items()}
+    return {{"val": "validation"}.get(part, part): [_bare(name) for name in names] for part, names in found.items()}
 
 
-def hold_out(pairs: list[Pair], cfg: Config) -> tuple[list[Pair], list[Pair]]:
-    """(pairs to train on, pairs to test on) by `cfg.split` or `cfg.folds` and `cfg.fold`; all and none without them."""
+def hold_out(pairs: list[Pair], cfg: Config) -> Parts:
+    """The parts that `cfg.split`, or `cfg.folds` and `cfg.fold`, make of `pairs`; without either all is to train on.
+
+    Of a list without folds, what it does not name is to test on, or to train on where it names only what to test on.
+    """
     parts = parts_of(pairs, cfg)
     if not parts:
-        return pairs, []
-    by_name = {pair.name: pair for pair in pairs}
-    if str(cfg.fold) in parts:
+        return Parts(pairs, [], [])
+    everything, validation = {pair.name for pair in pairs}, set(parts.get("validation", ()))
+    if cfg.folds:
         test = set(parts[str(cfg.fold)])
         train = {name for part, names in parts.items() if part != str(cfg.fold) for name in names}
     else:
-        train = set(parts.get("train", by_name.keys() - set(parts.get("test", ()))))
-        test = set(parts.get("test", by_name.keys() - train - set(parts.get("validation", ()))))
-    if both := sorted(train & test):
-        raise ValueError(f"split {cfg.split}: {both[0]} is both trained and tested on")
-    if not train or not test:
+        train = set(parts.get("train", everything - validation - set(parts.get("test", ()))))
+        test = set(parts.get("test", everything - validation - train))
+    if twice := sorted(train & test | train & validation | validation & test):
+        raise ValueError(f"split {cfg.split}: {twice[0]} is in two of its parts")
+    if not train or not (test or validation):
         raise ValueError(f"{cfg.split}: {len(train)} images to train on, {len(test)} to test on; expected both")
-    return [pair for pair in pairs if pair.name in train], [pair for pair in pairs if pair.name in test]
+    return Parts(*([pair for pair in pairs if pair.name in part] for part in (train, validation, test)))
+
+
+def held_out_of(cfg: Config) -> list[Pair]:
+    """The pairs of datapath that the Config's fold or list keeps to test on; none without either."""
+    if not (cfg.folds or cfg.split):
+        return []
+    return hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view), cfg).test
 
 
 def parts_of(pairs: Sequence[Pair], cfg: Config) -> dict[str, list[str]]:
@@ -138,18 +173,23 @@ def parts_of(pairs: Sequence[Pair], cfg: Config) -> dict[str, list[str]]:
         dealt = deal_folds(names, cfg.folds, cfg.seed, cfg.group, cfg.stratify) if cfg.folds else []
         return {str(i): part for i, part in enumerate(dealt, start=1)}
     parts = read_split(cfg.split)
-    if cfg.folds and len(parts) != cfg.folds:
-        raise ValueError(f"{cfg.split} has {len(parts)} parts ({', '.join(parts)}) and folds is {cfg.folds}")
-    if not cfg.folds and not {"train", "test"} & parts.keys():
-        listed = ", ".join(parts)
-        raise ValueError(f"{cfg.split} has parts {listed}; expected train or test, or --folds {len(parts)}")
-    short = {name.rpartition("/")[2]: name for name in names}
-    known = {name: name for name in names} | (short if len(short) == len(names) else {})
-    for part, members in parts.items():
-        for name in members:
-            if known.get(name) is None and known.get(name.rpartition("/")[2]) is None:
-                raise ValueError(f"{cfg.split} lists {name!r} in {part}, which {cfg.datapath} does not hold")
-    return {part: [known.get(n) or known[n.rpartition("/")[2]] for n in members] for part, members in parts.items()}
+    fitting = [str(i) for i in range(1, cfg.folds + 1)] or ["train", "validation", "test"]
+    if set(parts) - set(fitting) or (cfg.folds and len(parts) < cfg.folds):
+        hint = "" if cfg.folds else f"; or --folds {len(parts)}, with parts 1 to {len(parts)}"
+        raise ValueError(f"{cfg.split} has parts {', '.join(parts)}; expected {', '.join(fitting)}{hint}")
+    bare = {name.rpartition("/")[2]: name for name in names}
+    known = {name: name for name in names} | (bare if len(bare) == len(names) else {})
+
+    def pair_name(listed: str, part: str) -> str:
+        # "images/clip1/001" is the pair clip1/001; of a list's own folders one after the other may be too many
+        words = listed.split("/")
+        for i in range(len(words)):
+            name = "/".join(words[i:])
+            if name in known and (len(words) == 1 or "/" in name or "/" not in known[name]):
+                return known[name]
+        raise ValueError(f"{cfg.split} lists {listed!r} in {part}, which {cfg.datapath} does not hold")
+
+    return {part: [pair_name(name, part) for name in members] for part, members in parts.items()}
 
 
 def maps_of_fold(cfg: Config, fold: int) -> Path:
@@ -157,15 +197,26 @@ def maps_of_fold(cfg: Config, fold: int) -> Path:
     return Path(cfg.mapspath, f"fold-{fold}" if cfg.folds else "test")
 
 
-def write_split(path: Path, train: Sequence[Pair], validation: Sequence[Pair], test: Sequence[Pair]) -> None:
+def write_split(path: Path, parts: Parts) -> None:
     """JSON of the names in each part, such as `read_split` reads."""
-    parts = {"train": train, "validation": validation, "test": test}
-    path.write_text(
-        json.dumps({part: [pair.name for pair in pairs] for part, pairs in parts.items()}, indent=1) + "\n",
-        encoding="utf-8",
-    )
+    names = {part: [pair.name for pair in pairs] for part, pairs in parts._asdict().items()}
+    path.write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
+
+
+def require_unseen(snapshot: str | Path, pairs: Sequence[Pair]) -> None:
+    """ValueError if the split.json beside a checkpoint says that it was trained, or chosen, by one of `pairs`."""
+    beside = Path(snapshot).with_name("split.json")
+    if not beside.is_file():
+        return
+    parts = read_split(beside)
+    seen = {*parts.get("train", ()), *parts.get("validation", ())}
+    if known := [pair.name for pair in pairs if pair.name in seen]:
+        raise ValueError(
+            f"{snapshot} was trained on {len(known)} of the {len(pairs)} images that are held out here, first "
+            f"{known[0]} ({beside}); is it of another fold, seed or split?"
+        )
 
 
 def _bare(name: str) -> str:
-    path = Path(name.replace("\\", "/"))
+    path = Path(unicodedata.normalize("NFC", name.replace("\\", "/")))
     return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()

@@ -1,9 +1,10 @@
 """A look at every file of a data set: what it holds, and what is wrong with it, before a night is spent on it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -22,9 +23,10 @@ class Check:
     pairs: int
     smallest: tuple[int, int]  # height, width
     largest: tuple[int, int]
-    empty_masks: int
-    binary_masks: int  # valued 0/1 instead of 0/255
-    merged_masks: int  # images whose mask is in several files
+    empty: tuple[str, ...]  # names of the pairs whose mask is empty
+    binary: tuple[str, ...]  # whose mask is valued 0/1 instead of 0/255
+    merged: tuple[str, ...]  # whose mask is in several files
+    turned: tuple[str, ...]  # whose image is turned by its EXIF tag
     covered: float  # part of all pixels that is lesion
     values: tuple[int, ...]  # every grey value of the masks
     classes: dict[int, tuple[int, float]]  # of label images: value -> images that have it, part of all pixels
@@ -34,9 +36,16 @@ class Check:
         text = f"{self.pairs} pairs, {w}x{h} to {ww}x{hh} pixels, "
         if self.classes:
             return text + "classes " + ", ".join(f"{v} ({part:.1%})" for v, (_, part) in self.classes.items())
-        text += f"{self.empty_masks} empty masks"
-        text += f", {self.merged_masks} images with several masks, merged" if self.merged_masks else ""
-        return text + (f", {self.binary_masks} masks valued 0/1, read as 0/255" if self.binary_masks else "")
+        return text + ", ".join([f"{len(self.empty)} empty masks", *self.remarks()])
+
+    def remarks(self) -> list[str]:
+        """What was read otherwise than it is written, with the first of each kind."""
+        kinds = (
+            (self.merged, "images with several masks, merged"),
+            (self.binary, "masks valued 0/1, read as 0/255"),
+            (self.turned, "images turned by EXIF, their masks are not"),
+        )
+        return [f"{len(names)} {what} (first {names[0]})" for names, what in kinds if names]
 
 
 def check_pairs(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> Check:
@@ -57,23 +66,28 @@ def survey(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> tuple[Che
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looks = pool.map(lambda pair: _look(pair, label_values), pairs)
         found = list(tqdm(looks, "check data", len(pairs), leave=False, disable=None))
-    seen = [look for look in found if isinstance(look, _Look)]
-    problems = {pair.name: look for pair, look in zip(pairs, found, strict=True) if isinstance(look, str)}
+    seen = {pair.name: what for pair, what in zip(pairs, found, strict=True) if isinstance(what, _Look)}
+    problems = {pair.name: what for pair, what in zip(pairs, found, strict=True) if isinstance(what, str)}
     if not seen:
         return None, problems
-    pixels = sum(look.size[0] * look.size[1] for look in seen)
-    histogram = np.sum([look.histogram for look in seen], 0)
+    sound, histogram = list(seen.values()), np.sum([look.histogram for look in seen.values()], 0)
+    pixels = sum(look.size[0] * look.size[1] for look in sound)
+
+    def named(holds: Callable[[_Look], bool]) -> tuple[str, ...]:
+        return tuple(name for name, look in seen.items() if holds(look))
+
     check = Check(
         pairs=len(seen),
-        smallest=min(look.size for look in seen),
-        largest=max(look.size for look in seen),
-        empty_masks=sum(look.top == 0 for look in seen),
-        binary_masks=sum(look.top == 1 for look in seen),
-        merged_masks=sum(look.masks > 1 for look in seen),
-        covered=sum(look.covered for look in seen) / pixels,
+        smallest=min(look.size for look in sound),
+        largest=max(look.size for look in sound),
+        empty=named(lambda look: look.top == 0),
+        binary=named(lambda look: look.top == 1),
+        merged=named(lambda look: look.masks > 1),
+        turned=named(lambda look: look.turned),
+        covered=sum(look.covered for look in sound) / pixels,
         values=tuple(np.flatnonzero(histogram).tolist()),
         classes={
-            value: (sum(bool(look.histogram[value]) for look in seen), histogram[value] / pixels)
+            value: (sum(bool(look.histogram[value]) for look in sound), histogram[value] / pixels)
             for value in label_values
         },
     )
@@ -82,6 +96,7 @@ def survey(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> tuple[Che
 
 class _Look(NamedTuple):
     size: tuple[int, int]
+    turned: bool
     masks: int
     top: int
     covered: int  # pixels of lesion
@@ -96,19 +111,18 @@ def _look(pair: Pair, label_values: Sequence[int]) -> _Look | str:
 
 
 def _look_closely(pair: Pair, label_values: Sequence[int]) -> _Look:
-    for path in pair.files:
-        try:
-            with Image.open(path) as image:
-                image.load()  # unlike OpenCV, Pillow refuses a truncated file
-                turned = image.getexif().get(0x0112, 1) != 1
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"{path} cannot be decoded ({error}); replace it") from error
-        if path == pair.image:
-            size = decode(path, cv2.IMREAD_COLOR).shape[:2]
-            note = ", turned as its EXIF says" if turned else ""
+    turned = _open(pair.image)
+    image = decode(pair.image, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if image.dtype == np.uint16 and image.max() < 8192:
+        raise ValueError(
+            f"{pair.image} has 16-bit values up to {image.max()}, all but black once read as 8 bits; "
+            "stretch them to 0..65535"
+        )
+    size, note = image.shape[:2], ", turned as its EXIF says" if turned else ""
     whole, histogram = np.zeros(size, bool), np.zeros(256, np.int64)
     for path in pair.files[1:]:
-        labelled = label_values and path != pair.within
+        _open(path)
+        labelled = bool(label_values) and path != pair.within
         mask = read_labels(pair.masks, label_values) if labelled else decode_mask(path)
         if mask.shape != size:
             (h, w), (mh, mw) = size, mask.shape
@@ -117,12 +131,44 @@ def _look_closely(pair: Pair, label_values: Sequence[int]) -> _Look:
             if not mask.any():
                 raise ValueError(f"{path} is an empty field of view; expected 255 where the image counts")
             continue
+        if not labelled:
+            _require_binary(path, mask)
         histogram += np.bincount(mask.ravel(), minlength=256)
-        top = int(mask.max())
-        if 1 < top < 128 and not label_values:
-            raise ValueError(
-                f"{path} has no value above {top}; expected 255 (or 1) for a lesion. "
-                "A palette image? Save it as grey, 0 and 255. Several classes? Give classes and label_values"
-            )
-        whole |= mask > (127 if top > 1 else 0)
-    return _Look(size, len(pair.masks), int(np.flatnonzero(histogram)[-1]), int(whole.sum()), histogram)
+        whole |= mask > (127 if mask.max() > 1 else 0)
+    return _Look(size, turned, len(pair.masks), int(np.flatnonzero(histogram)[-1]), int(whole.sum()), histogram)
+
+
+def _open(path: Path) -> bool:
+    """Whether EXIF turns an image; ValueError for what a decoder would make up, or leave out, without a word."""
+    try:
+        with Image.open(path) as image:
+            image.load()  # unlike OpenCV, Pillow refuses a truncated file
+            several = getattr(image, "n_frames", 1)
+            turned = image.getexif().get(0x0112, 1) != 1
+            extrema = image.getextrema() if image.mode in ("RGBA", "LA") else ()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be decoded ({error}); replace it") from error
+    if several > 1:
+        raise ValueError(f"{path} holds {several} pictures; expected one: save each as a file")
+    *colours, varied = (low != high for low, high in extrema) if extrema else (False,)
+    if varied and not any(colours):
+        raise ValueError(f"{path} has all it shows in its transparency; save it as grey")
+    return turned
+
+
+def _require_binary(path: Path, mask: np.ndarray) -> None:
+    """ValueError for a mask without foreground, or with flat areas between black and white.
+
+    Soft edges are fine: there, a grey pixel seldom equals both its right and its lower neighbour.
+    """
+    hint = "A palette or colour image? Save it as grey, 0 and 255. Several classes? Give classes and label_values"
+    if 1 < mask.max() < 128:
+        raise ValueError(f"{path} has no value above {mask.max()}; expected 255 (or 1) for a lesion. {hint}")
+    grey = (mask > 20) & (mask < 235)
+    flat = grey[:-1, :-1] & (mask[:-1, :-1] == mask[:-1, 1:]) & (mask[:-1, :-1] == mask[1:, :-1])
+    if flat.sum() > max(grey.sum() / 3, 0.01 * np.count_nonzero(mask)):
+        value = int(np.bincount(mask[:-1, :-1][flat]).argmax())
+        raise ValueError(
+            f"{path} has areas of grey {value}, neither lesion nor background. {hint}. "
+            "Meant as soft values? check_data=False trains on them"
+        )

@@ -33,8 +33,8 @@ def test_the_report_says_what_there_is_and_the_sheet_outlines_it(tmp_path, write
         "sizes        90x60 to 90x60",
         "mask values  0, 1, 255",
         "lesion       8.33% of all pixels",  # three of four masks, 600 of 5400 pixels each
-        "empty masks  1",
-        "valued 0/1   1 masks",
+        "empty masks  1, first b/1",
+        "note         1 masks valued 0/1, read as 0/255 (first b/0)",
     ):
         assert line in said, said
     sheet = cv2.imread(str(tmp_path / "sheet.png"))

@@ -145,6 +145,10 @@ def test_palette_label_images_are_their_indices_or_their_greys(tmp_path):
         image.save(tmp_path / f"{name}.png")
     assert np.array_equal(files.read_labels([tmp_path / "colour.png"], (0, 1, 2)), indices)
     assert np.array_equal(files.read_labels([tmp_path / "grey.png"], (0, 80, 160)), indices * 80)
+    image = Image.fromarray(np.minimum(indices, 1))  # one that lacks the only colour that is no grey
+    image.putpalette([0, 0, 0, 255, 255, 255, 128, 0, 0])
+    image.save(tmp_path / "few.png")
+    assert np.array_equal(files.read_labels([tmp_path / "few.png"], (0, 1, 2)), np.minimum(indices, 1))
 
 
 @pytest.mark.parametrize(

@@ -164,9 +164,9 @@ def test_the_check_counts_what_it_saw(polyp_folder, write_png):
     mask = cv2.imread(str(root / "mask" / "002.png"), cv2.IMREAD_GRAYSCALE)
     write_png(root / "mask" / "002.png", mask // 255)
     found = files.check_pairs(find_pairs(root))
-    assert (found.pairs, found.empty_masks, found.binary_masks) == (6, 1, 1)
+    assert (found.pairs, len(found.empty), found.binary) == (6, 1, ("002",))
     assert found.largest == (131, 173)
-    assert "1 masks valued 0/1, read as 0/255" in str(found)
+    assert "1 masks valued 0/1, read as 0/255 (first 002)" in str(found)
     with pytest.warns(UserWarning, match="valued 0/1"):
         assert np.array_equal(files.read_mask(root / "mask" / "002.png"), mask)
 
@@ -320,7 +320,10 @@ def test_busi_images_and_masks_in_one_folder(tmp_path, write_png):
     assert [pair.name for pair in found] == ["benign/benign (1)", "benign/benign (2)", "normal/normal (1)"]
     areas = [int((files.read_mask(*pair.masks) > 0).sum()) for pair in found]
     assert areas == [100, 200, 0]
-    assert (files.check_pairs(found).merged_masks, files.check_pairs(found).empty_masks) == (1, 1)
+    assert (files.check_pairs(found).merged, files.check_pairs(found).empty) == (
+        ("benign/benign (2)",),
+        ("normal/normal (1)",),
+    )
     assert len(find_pairs(tmp_path, include="^(benign|malignant)/")) == 2
     with pytest.raises(ValueError, match=r"include is 'benin', which none of the 3 names holds"):
         find_pairs(tmp_path, include="benin")
@@ -412,3 +415,191 @@ def test_a_suffix_that_nobody_foresaw_is_understood_where_all_masks_share_it(tmp
         ValueError, match=r"3 without mask, first .*1\.png: .* Or is 10_other\.png its mask\? Name both"
     ):
         find_pairs(tmp_path)
+
+
+# ----------------------------------------------------------------------- what must not be paired, skipped or lost
+
+
+def pair_at(write_png, root, name, images="images", masks="masks", mask=None):
+    """One image and its mask; None for a folder leaves that half out."""
+    if images:
+        write_png(root / images / f"{name}.png", IMAGE)
+    if masks:
+        write_png(root / masks / f"{name}.png", blob(0) if mask is None else mask)
+
+
+def test_half_a_clip_is_refused_by_name_unless_include_leaves_it_out(tmp_path, write_png):
+    for clip in "ab":
+        pair_at(write_png, tmp_path / clip, "1")
+    pair_at(write_png, tmp_path / "c", "1", masks=None)
+    with pytest.raises(ValueError, match=r"c/images has no masks beside it, where other folders have"):
+        find_pairs(tmp_path)
+    assert [pair.name for pair in find_pairs(tmp_path, include="^[ab]/")] == ["a/1", "b/1"]
+    assert list(files.find_images(tmp_path)) == ["a/1", "b/1", "c/1"], "to predict, no masks are needed"
+
+
+def test_two_folders_that_could_both_be_the_images_are_refused(tmp_path, write_png):
+    for part in ("Training", "Test"):
+        write_png(tmp_path / f"ISIC2018_Task1-2_{part}_Input" / "1.jpg", IMAGE)
+        write_png(tmp_path / f"ISIC2018_Task1_{part}_GroundTruth" / "1_segmentation.png", blob(0))
+    with pytest.raises(ValueError, match=r"holds ISIC.*_Test_Input and ISIC.*_Training_Input, one as good"):
+        find_pairs(tmp_path)
+
+
+def test_the_field_of_view_of_drives_test_set_is_no_label(tmp_path, write_png):
+    write_png(tmp_path / "images" / "01_test.tif", IMAGE)
+    write_png(tmp_path / "mask" / "01_test_mask.png", blob(0))
+    with pytest.raises(ValueError, match=r"mask holds fields of view, not labels.*give --field_of_view mask"):
+        find_pairs(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"beside mask/ .*\(mask/ is the field of view\)"):
+        find_pairs(tmp_path, field_of_view="mask")
+    assert list(files.find_images(tmp_path)) == ["01_test"]
+
+
+def test_images_are_found_in_every_folder_without_masks(tmp_path, write_png):
+    for i in range(3):
+        pair_at(write_png, tmp_path / "stage1_test" / f"id{i}", f"id{i}", masks=None)
+    assert list(files.find_images(tmp_path / "stage1_test")) == ["id0/id0", "id1/id1", "id2/id2"]
+    write_png(tmp_path / "photos" / "a.png", IMAGE)
+    write_png(tmp_path / "photos" / "im" / "b.png", IMAGE)
+    assert list(files.find_images(tmp_path / "photos")) == ["a", "im/b"]
+
+
+def test_masks_of_other_images_are_not_merged_into_a_lone_image(tmp_path, write_png):
+    pair_at(write_png, tmp_path, "img7", masks=None)
+    for name in ("img8", "img9"):
+        pair_at(write_png, tmp_path, name, images=None)
+    with pytest.raises(ValueError, match=r"1 without mask, first .*img7\.png"):
+        find_pairs(tmp_path)
+
+
+def test_links_are_followed_once_and_leftovers_of_archives_are_not_images(tmp_path, write_png):
+    for clip in "ab":
+        pair_at(write_png, tmp_path / "store", f"{clip}/1")
+    for folder in ("images", "masks"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        (tmp_path / "set" / folder / "a").symlink_to(tmp_path / "store" / folder / "a")
+        (tmp_path / "set" / folder / "again").symlink_to(tmp_path / "store" / folder / "a")
+        write_png(tmp_path / "set" / "__MACOSX" / folder / "x.png", IMAGE)
+    (tmp_path / "set" / "images" / "loop").symlink_to(tmp_path / "set")
+    assert [pair.name for pair in find_pairs(tmp_path / "set")] == ["a/1"]
+
+
+def test_a_name_is_the_same_however_its_accents_are_written(tmp_path, write_png):
+    write_png(tmp_path / "images" / "caf\u00e9.png", IMAGE)
+    write_png(tmp_path / "masks" / "cafe\u0301.png", blob(0))
+    assert [pair.name for pair in find_pairs(tmp_path)] == ["caf\u00e9"]
+
+
+def test_an_exact_name_comes_before_a_likely_one(tmp_path, write_png):
+    for name in ("1", "1_test"):
+        write_png(tmp_path / "images" / f"{name}.png", IMAGE)
+        write_png(tmp_path / "masks" / f"{name}_mask.png", blob(0))
+    assert [pair.masks[0].name for pair in find_pairs(tmp_path)] == ["1_mask.png", "1_test_mask.png"]
+
+
+def test_include_spares_what_it_leaves_out(tmp_path, write_png):
+    write_png(tmp_path / "benign" / "benign (1).png", IMAGE)
+    write_png(tmp_path / "benign" / "benign (1)_mask.png", blob(0))
+    write_png(tmp_path / "normal" / "normal (1).png", IMAGE)
+    assert [pair.name for pair in find_pairs(tmp_path, "^benign/")] == ["benign/benign (1)"]
+    assert list(files.find_masks(tmp_path, "^benign/")) == ["benign/benign (1)"]
+
+
+def test_volumes_are_refused_in_words(tmp_path):
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "colon_001.nii.gz").write_bytes(b"x")
+        (tmp_path / folder / "._colon_001.nii.gz").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"imagesTr holds volumes, such as colon_001\.nii\.gz; export their slices"):
+        find_pairs(tmp_path)
+
+
+def instances(path):
+    mask = np.zeros((60, 70), np.uint8)
+    for i in range(20):
+        mask[2 * i + 2 : 2 * i + 4, 5:65] = 12 * i + 3
+    cv2.imwrite(str(path), mask)
+
+
+def colours(path):
+    mask = np.zeros((60, 70, 3), np.uint8)
+    mask[10:20, 10:40], mask[30:50, 10:40] = (0, 0, 255), (0, 255, 0)
+    cv2.imwrite(str(path), mask)
+
+
+def transparent(path):
+    cv2.imwrite(str(path), np.dstack([np.zeros((60, 70, 3), np.uint8), blob(0, (60, 70))]))
+
+
+def animated(path):
+    from PIL import Image
+
+    frames = [Image.fromarray(blob(left, (60, 70))) for left in (0, 20)]
+    frames[0].save(path, format="TIFF", save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (instances, r"m\.png has areas of grey \d+, neither lesion nor background.*Give classes and label_values"),
+        (colours, r"m\.png has areas of grey (76|149|150), neither lesion"),
+        (transparent, r"m\.png has all it shows in its transparency; save it as grey"),
+        (animated, r"m\.png holds 2 pictures; expected one"),
+        (
+            lambda path: cv2.imwrite(str(path), np.arange(4200, dtype=np.uint16).reshape(60, 70) % 301),
+            r"m\.png has 16-bit values up to 300; expected 255 or 65535",
+        ),
+        (
+            lambda path: path.write_bytes(cv2.imencode(".tif", np.ones((60, 70), np.float32))[1].tobytes()),
+            r"m\.png holds float32 values; save it with 8 bits",
+        ),
+    ],
+)
+def test_masks_whose_lesion_would_be_lost_are_refused(tmp_path, write_png, make, message):
+    image, mask = write_png(tmp_path / "i.png", np.zeros((60, 70, 3), np.uint8)), tmp_path / "m.png"
+    make(mask)
+    with pytest.raises(ValueError, match=message):
+        files.check_pairs([files.Pair("i", image, (mask,))])
+
+
+def test_soft_edges_are_no_areas_of_grey(tmp_path, write_png):
+    y, x = np.mgrid[:300, :400]
+    disc = ((((y - 150) ** 2 + (x - 200) ** 2) < 90**2) * 255).astype(np.uint8)
+    image = write_png(tmp_path / "i.png", np.zeros((300, 400, 3), np.uint8))
+    blurred = cv2.GaussianBlur(disc, (0, 0), 3)
+    small = cv2.resize(cv2.resize(disc, (40, 30), interpolation=cv2.INTER_AREA), (400, 300))
+    for name, mask in (("jpeg.jpg", disc), ("blurred.png", blurred), ("small.png", small)):
+        files.check_pairs([files.Pair("i", image, (write_png(tmp_path / name, mask),))])
+
+
+def test_sixteen_bit_images_are_the_same_in_training_and_prediction(tmp_path, write_png, rng):
+    grey = rng.integers(0, 256, (70, 80), np.uint8)
+    deep = write_png(tmp_path / "images" / "a.png", grey.astype(np.uint16) * 257)
+    write_png(tmp_path / "images" / "b.png", grey)
+    assert np.array_equal(files.read_image(deep)[..., 0], grey)
+    images = TestImages(tmp_path / "images", Config())
+    assert torch.equal(images[0].image, images[1].image)
+    write_png(deep, grey.astype(np.uint16) * 16)  # twelve bits in sixteen
+    pair = files.Pair("a", deep, (write_png(tmp_path / "m.png", blob(0)),))
+    with pytest.raises(ValueError, match=r"a\.png has 16-bit values up to 4080, all but black"):
+        files.check_pairs([pair])
+
+
+def test_scoring_reads_a_mask_as_training_does(tmp_path, write_png):
+    from tools.scoring import read_masks
+
+    deep = write_png(tmp_path / "deep.png", blob(0, value=1, dtype=np.uint16))
+    parts = (write_png(tmp_path / "0.png", blob(0, value=1)), write_png(tmp_path / "1.png", blob(30)))
+    for paths in ((deep,), parts):
+        with pytest.warns(UserWarning, match="valued 0/1"):
+            trained = files.read_mask(*paths) > 127
+        scored, _ = read_masks(paths)
+        assert np.array_equal(scored > scored.max() // 2, trained)
+    with pytest.raises(ValueError, match=r"other\.png is 40x30 but .*1\.png"):
+        read_masks((parts[1], write_png(tmp_path / "other.png", blob(0, (30, 40)))))
+
+
+def test_a_long_name_is_written_whole(tmp_path):
+    files.write_maps(tmp_path, "x" * 250, np.zeros((1, 8, 8), np.float32), 8, 8, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["x" * 250 + ".png"]

@@ -129,6 +129,14 @@ def test_a_changed_config_is_refused_field_by_field_unless_allowed(polyp_folder)
     assert len(losses(polyp_folder)) == 6
 
 
+def test_a_run_does_not_go_on_with_other_images(polyp_folder):
+    train.train(small(polyp_folder, epoch=2))
+    for kind in ("image", "mask"):
+        (polyp_folder / "TrainDataset" / kind / "004.png").unlink()
+    with pytest.raises(ValueError, match=r"was trained on 6 images, now there are 5; 1 are in one .* first 004"):
+        train.train(small(polyp_folder, epoch=2, resume=True))
+
+
 def test_resuming_nothing_and_resuming_a_damaged_file_are_clear_errors(polyp_folder):
     with pytest.raises(FileNotFoundError, match=r"no .*last\.pt to resume from"):
         train.train(small(polyp_folder, resume=True))

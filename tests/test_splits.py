@@ -9,7 +9,7 @@ import pytest
 import prediction_rgb
 import test_score
 import train
-from files import Pair, deal_folds, find_pairs, group_of, hold_out, read_split
+from files import Pair, deal_folds, find_pairs, group_of, hold_out, read_split, split_pairs, write_split
 from tests.test_train import small
 
 BUSI = [f"{kind}/{kind} ({i})" for kind, count in (("benign", 437), ("malignant", 210)) for i in range(1, count + 1)]
@@ -47,9 +47,56 @@ def test_clips_and_volumes_stay_whole_and_parts_near_equal(names, pattern):
         deal_folds(names, 12, 5, pattern)
 
 
-def test_a_name_without_a_class_is_refused():
-    with pytest.raises(ValueError, match=r"finds no class in the name 'normal/1'"):
+def test_a_name_without_a_class_or_a_group_is_refused():
+    with pytest.raises(ValueError, match=r"stratify is .* which finds nothing in the name 'normal/1'"):
         deal_folds(["benign/1", "normal/1"], 2, 0, stratify="benign|malignant")
+    with pytest.raises(ValueError, match=r"group is .* which finds nothing in the name 'patient1_1'"):
+        deal_folds(["patient1_1", "patient1_2"], 2, 0, group=r"^(Patient\d+)_")
+
+
+def test_folders_that_are_classes_are_no_groups_and_clips_in_them_are():
+    pattern = "^(benign|malignant)/"
+    assert group_of("benign/benign (1)", "", pattern) == "benign/benign (1)"
+    clips = [f"{kind}/clip{c}/{f}" for kind in ("benign", "malignant") for c in range(6) for f in range(4)]
+    parts = deal_folds(clips, 3, 0, stratify=pattern)
+    groups = [{group_of(name, "", pattern) for name in part} for part in parts]
+    assert [len(group) for group in groups] == [4, 4, 4]
+    assert len(set.union(*groups)) == 12
+    assert all(Counter(group.split("/")[0] for group in part) == {"benign": 2, "malignant": 2} for part in groups)
+
+
+def test_validation_takes_its_share_of_each_class_and_never_most_of_the_data():
+    pairs = [Pair(name, None, ()) for name in BUSI]
+    _, held = split_pairs(pairs, 0.1, 0, stratify="^(benign|malignant)/")
+    assert Counter(pair.name.split("/")[0] for pair in held) == {"benign": 44, "malignant": 21}
+    with pytest.raises(
+        ValueError, match=r"form 2 group\(s\), of which the smallest has 210; let `group` \(or `stratify`"
+    ):
+        split_pairs(pairs, 0.1, 0)
+    uneven = [Pair(f"{clip}/{f}", None, ()) for clip, count in (("a", 100), ("b", 10), ("c", 10)) for f in range(count)]
+    for seed in range(5):
+        assert len(split_pairs(uneven, 0.1, seed)[1]) == 10
+
+
+def test_a_list_may_say_what_to_validate_on_and_a_runs_own_list_is_read_back(polyp_folder, tmp_path):
+    pairs = find_pairs(polyp_folder / "TrainDataset")
+    listed = tmp_path / "list.json"
+    listed.write_text(json.dumps({"train": ["000", "001"], "val": ["image/002.png"], "test": ["003"]}))
+    parts = train.pairs_of_run(small(polyp_folder, split=str(listed)))
+    assert [[pair.name for pair in part] for part in parts] == [["000", "001"], ["002"], ["003"]]
+    with pytest.raises(ValueError, match="says what to validate on; leave out valpath and val_fraction"):
+        train.pairs_of_run(small(polyp_folder, split=str(listed), val_fraction=0.5))
+    drawn = train.pairs_of_run(small(polyp_folder, val_fraction=0.3))
+    write_split(listed, drawn)
+    assert train.pairs_of_run(small(polyp_folder, split=str(listed))) == drawn
+    assert len(drawn.validation) == 2 and not drawn.test and len(pairs) == 6
+    with pytest.raises(ValueError, match="valpath .* holds 6 images that are trained or tested on too, first .*000"):
+        train.pairs_of_run(small(polyp_folder, valpath=str(polyp_folder / "TrainDataset")))
+
+
+def test_a_windows_csv_is_read(tmp_path):
+    (tmp_path / "a.csv").write_bytes("\ufeffname,part\r\nclip1\\001.png,train\r\n".encode())
+    assert read_split(tmp_path / "a.csv") == {"train": ["clip1/001"]}
 
 
 def test_lists_made_by_others_are_read(tmp_path):
@@ -60,25 +107,27 @@ def test_lists_made_by_others_are_read(tmp_path):
     (tmp_path / "a.csv").write_text("name,part\n" + "".join(f"{n},{'test' if n > '003' else 'train'}\n" for n in names))
     (tmp_path / "folds.json").write_text(json.dumps([names[:2], names[4:], names[2:4]]))
     for name, fields in (("a.json", {}), ("a.txt", {}), ("a.csv", {}), ("folds.json", {"folds": 3, "fold": 2})):
-        training, test = hold_out(pairs, small(tmp_path, split=str(tmp_path / name), **fields))
-        assert [[pair.name for pair in part] for part in (training, test)] == [names[:4], names[4:]]
+        parts = hold_out(pairs, small(tmp_path, split=str(tmp_path / name), **fields))
+        assert [[pair.name for pair in part] for part in parts] == [names[:4], [], names[4:]]
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("a.json", '{"train": ["000"], "test": ["999"]}', r"lists '999' in test, which .* does not hold"),
-        ("a.json", '{"train": ["000"], "test": ["000"]}', "000 is both trained and tested on"),
+        ("a.json", '{"train": ["000"], "test": ["000"]}', "000 is in two of its parts"),
         ("a.json", '{"train": [], "test": ["000"]}', "0 images to train on, 1 to test on"),
         ("a.json", '{"train": ', "cannot be read .*; expected JSON of parts"),
-        ("a.json", '{"1": ["000"], "2": ["001"]}', "has parts 1, 2; expected train or test, or --folds 2"),
-        ("a.csv", "file,fold\n000,1\n", "cannot be read .*; expected JSON"),
+        ("a.json", '{"1": ["000"], "2": ["001"]}', "has parts 1, 2; expected train, validation, test; or --folds 2"),
+        ("a.json", '{"train": null}', "cannot be read .* something else than names in parts"),
+        ("a.json", '{"train": ["siteB/000"], "test": ["001"]}', "lists 'siteB/000' in train"),
+        ("a.csv", "file,fold\n000,1\n", r"its line 2 lacks name or part; columns \['file', 'fold'\].*expected JSON"),
         ("a.xls", "", "ends in neither"),
     ],
 )
 def test_lists_that_do_not_fit_are_refused(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
-    pairs = [Pair(f"00{i}", None, ()) for i in range(3)]
+    pairs = [Pair(f"siteA/00{i}" if "siteB" in text else f"00{i}", None, ()) for i in range(3)]
     with pytest.raises(ValueError, match=message):
         hold_out(pairs, small(tmp_path, split=str(tmp_path / name)))
 
@@ -96,6 +145,8 @@ def test_folds_are_trained_predicted_and_scored_as_mean_and_std(polyp_folder, ca
         snapshot = str(polyp_folder / "saved" / f"fold-{fold}" / "model-1")
         prediction_rgb.main([*flags, "--fold", str(fold), "--snapshot", snapshot, "--workers", "0"])
         assert sorted(path.stem for path in (polyp_folder / "maps" / f"fold-{fold}").iterdir()) == lists["test"]
+        with pytest.raises(ValueError, match=r"was trained on 2 of the 2 images that are held out here.*another fold"):
+            prediction_rgb.main([*flags, "--fold", str(fold % 3 + 1), "--snapshot", snapshot, "--workers", "0"])
     assert sorted(seen) == [f"00{i}" for i in range(6)]
     capsys.readouterr()
     test_score.main([*flags, "--out", str(polyp_folder / "scores")])

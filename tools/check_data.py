@@ -8,6 +8,7 @@ Exits with 1 if a file is faulty; the report names each.
 
 import argparse
 import itertools
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +16,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from files import Check, Pair, find_pairs, group_of, read_image, read_planes, survey
+from files import Check, Pair, files_under, find_pairs, group_of, read_image, read_planes, survey
 
 CELL = 192  # side of a picture on the sheet, in pixels
 COLUMNS = 6
-COLOURS = ((0, 255, 0), (0, 160, 255), (255, 160, 0), (200, 0, 255), (0, 255, 255), (255, 255, 0))  # blue, green, red
+COLOURS = {  # blue, green, red
+    "green": (0, 255, 0),
+    "orange": (0, 160, 255),
+    "blue": (255, 160, 0),
+    "magenta": (200, 0, 255),
+    "yellow": (0, 255, 255),
+    "cyan": (255, 255, 0),
+}
 
 
 def main() -> None:
@@ -28,29 +36,36 @@ def main() -> None:
     parser.add_argument("--include", default="", help="regular expression that names must contain, as in Config")
     parser.add_argument("--group", default="", help="regular expression for clip, volume or patient, as in Config")
     parser.add_argument("--out", type=Path, default=Path("check.png"))
-    parser.add_argument("--most", type=int, default=24, help="pictures on the sheet, evenly spaced over the folder")
-    parser.add_argument("--label_values", type=_values, default=(), help="of label images, as in Config: 0,80,160,255")
+    most = "pictures on the sheet, evenly spaced over the folder"
+    parser.add_argument("--most", type=int, choices=range(1, 1000), metavar="N", default=24, help=most)
+    parser.add_argument("--label_values", type=numbers, default=(), help="of label images, as in Config: 0,80,160,255")
     parser.add_argument("--field_of_view", default="", help="folder of masks of what counts, as in Config")
     given = parser.parse_args()
     try:
         pairs = find_pairs(given.folder, given.include, given.field_of_view)
-    except (ValueError, FileNotFoundError) as error:
+        groups = {group_of(pair.name, given.group) for pair in pairs}
+    except (ValueError, OSError, re.error) as error:
         raise SystemExit(f"error: {error}") from error
     check, problems = survey(pairs, given.label_values)
-    print(report(pairs, check, given.group))
+    used = {path for pair in pairs for path in pair.files}
+    unused = [path for path in files_under(given.folder) if path not in used]
+    print(report(pairs, groups, check, unused))
     for problem in problems.values():
         print(f"faulty: {problem}")
     sound = [pair for pair in pairs if pair.name not in problems]
     if sound:
         write_sheet(sound, given.out, given.most, given.label_values)
-        print(f"{given.out}: {min(given.most, len(sound))} images with the outline of their masks")
+        colours = ", ".join(f"{value} {name}" for value, name in zip(given.label_values, itertools.cycle(COLOURS)))
+        outlines = f"the outlines of {colours}" if colours else "the outline of their masks"
+        print(f"{given.out}: {min(given.most, len(sound))} images with {outlines}")
     sys.exit(1 if problems else 0)
 
 
-def report(pairs: list[Pair], check: Check | None, group: str) -> str:
+def report(pairs: list[Pair], groups: set[str], check: Check | None, unused: list[Path]) -> str:
     """Lines for a terminal."""
     lines = [f"images       {len(pairs)}, first {pairs[0].image}", f"masks        first {pairs[0].masks[0]}"]
-    groups = {group_of(pair.name, group) for pair in pairs}
+    if unused:
+        lines.append(f"not used     {len(unused)} other files, first {unused[0]}")
     if len(groups) < len(pairs):
         lines.append(f"groups       {len(groups)} (clips, volumes, patients, sub-folders), first {min(groups)}")
     if check is None:
@@ -65,13 +80,11 @@ def report(pairs: list[Pair], check: Check | None, group: str) -> str:
         lines.append(f"class {value:<6} {part:.2%} of all pixels, in {images} of {check.pairs} images")
     if check.classes:
         return "\n".join(lines)
-    lines += [f"lesion       {check.covered:.2%} of all pixels", f"empty masks  {check.empty_masks}"]
+    first = f", first {check.empty[0]}" if check.empty else ""
+    lines += [f"lesion       {check.covered:.2%} of all pixels", f"empty masks  {len(check.empty)}{first}"]
     if 2 < len(check.values) <= 8:
         lines.append(f"             several classes? Then give --label_values {','.join(map(str, check.values))}")
-    if check.merged_masks:
-        lines.append(f"merged       {check.merged_masks} images have several masks; their union is used")
-    if check.binary_masks:
-        lines.append(f"valued 0/1   {check.binary_masks} masks, read as 0/255")
+    lines += [f"note         {remark}" for remark in check.remarks()]
     return "\n".join(lines)
 
 
@@ -84,11 +97,12 @@ def write_sheet(pairs: list[Pair], out: Path, most: int = 24, label_values: Sequ
     columns = min(COLUMNS, len(cells))
     rows = [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
     out.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(out), np.concatenate(rows)):
+    if out.suffix.lower() not in (".png", ".jpg") or not cv2.imwrite(str(out), np.concatenate(rows)):
         raise OSError(f"could not write {out}; expected a name ending in .png or .jpg, and room on the disk")
 
 
-def _values(text: str) -> tuple[int, ...]:
+def numbers(text: str) -> tuple[int, ...]:
+    """0,80,160 -> (0, 80, 160)"""
     return tuple(int(part) for part in text.split(","))
 
 
@@ -97,7 +111,7 @@ def _cell(pair: Pair, label_values: Sequence[int]) -> np.ndarray:
     scale = CELL / max(image.shape[:2])
     side = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     picture = np.ascontiguousarray(cv2.resize(image, side, interpolation=cv2.INTER_AREA)[..., ::-1])
-    for plane, colour in zip(planes, itertools.cycle(COLOURS)):
+    for plane, colour in zip(planes, itertools.cycle(COLOURS.values())):
         mask = cv2.resize(plane, side, interpolation=cv2.INTER_AREA) > 127
         outline, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, outline, -1, colour, 1)

@@ -15,7 +15,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from files import image_folder, list_images, read_grey, read_image
+from files import find_images, read_grey, read_image
 from metrics import PROTOCOLS, lower_is_better
 from tools import scoring
 from tools.scoring import Job
@@ -60,7 +60,7 @@ def main() -> None:
             written.append(scatter(mine[0], mine[1], by, given.out / dataset))
         if given.images:
             folder = given.images / dataset if several else given.images
-            written.append(panels(mine, list_images(image_folder(folder)), by, given.worst, given.out / dataset))
+            written.append(panels(mine, find_images(folder), by, given.worst, given.out / dataset))
         print(f"{dataset}: {', '.join(path.stem for path in written)} in {given.out}")
     for job in jobs:
         for text in (*job.notes, *([job.error] if job.error else [])):

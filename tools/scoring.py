@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from files import Masks, by_image, find_masks, find_pairs, list_images, mask_folder, read_grey, read_labels
+from files import Masks, by_image, find_masks, find_pairs, list_images, mask_folder, read_grey, read_labels, union
 from metrics import Scores
 
 CHUNK = 16  # images a process takes at a time
@@ -26,6 +26,7 @@ class Task(NamedTuple):
 
     labels: dict[str, int] = {}  # class -> grey value in label images; {}: binary masks
     field_of_view: str = ""  # folder, beside the images, of masks of what counts
+    include: str = ""  # regular expression that the names of pairs must contain
     prefer_labels: bool = False  # score label images rather than grey maps of each class, where both are there
 
 
@@ -133,11 +134,11 @@ def pair(job: Job) -> None:
         maps = list_images(folder)
         fields: dict[str, Path | None] = {}
         if job.task.field_of_view:
-            found = find_pairs(job.gt, field_of_view=job.task.field_of_view)
+            found = find_pairs(job.gt, job.task.include, job.task.field_of_view)
             masks, fields = {p.name: p.masks for p in found}, {p.name: p.within for p in found}
         else:
-            masks = by_image(maps, find_masks(job.gt))
-    except (ValueError, FileNotFoundError) as error:
+            masks = by_image(maps, find_masks(job.gt, job.task.include))
+    except (ValueError, OSError) as error:
         job.error = str(error)
         return
     if job.only is not None:
@@ -223,9 +224,12 @@ def score_files(
 
 
 def read_masks(paths: Masks) -> tuple[np.ndarray, str]:
-    """`read_grey` of a mask whose parts may be in several files."""
+    """`read_grey` of a mask whose parts may be in several files, some of them valued 0/1."""
     parts, notes = zip(*map(read_grey, paths), strict=True)
-    return np.maximum.reduce(parts), max(notes)
+    tops = {int(part.max()) for part in parts}
+    if 1 in tops and len(tops - {0}) > 1:
+        parts = tuple(part * 255 if part.max() == 1 else part for part in parts)
+    return union(paths, parts), max(notes)
 
 
 @contextmanager
