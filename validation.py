@@ -1,5 +1,8 @@
 """Validation during training: held-out images predicted and scored exactly as the scripts would."""
 
+import math
+import warnings
+
 import numpy as np
 import torch
 from torch import nn
@@ -18,7 +21,7 @@ from metrics import Scores, lower_is_better
 def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distributed.Team, log: Log) -> float:
     """The score `val_score` of the maps that prediction would write for these pairs, each scored by one process.
 
-    Of several classes it is their mean without the background, and the log gets each one's.
+    Of several classes it is the mean of those where it is defined, without the background, and the log gets each one's.
     """
     names = [*cfg.labels] or [""]
     scores, mine = [Scores("official") for _ in names], pairs[team.rank :: team.size]
@@ -52,7 +55,11 @@ def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distribut
     if len(found) > 1:
         for name, value in found.items():
             log.scalar(f"validation/{name} {cfg.val_score}", value)
-    return float(np.mean([found[name] for name in cfg.scored or names]))
+    values = [found[name] for name in cfg.scored or names]
+    defined = [value for value in values if not math.isnan(value)]
+    if not defined:
+        warnings.warn(f"{cfg.val_score} is undefined for every image held out; no checkpoint is chosen", stacklevel=2)
+    return float(np.mean(defined)) if defined else math.nan
 
 
 def merged(scores: Scores) -> Scores:

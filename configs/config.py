@@ -154,12 +154,14 @@ class Config:
     def _check_labels(self) -> None:
         values, names = self.label_values, self.class_names
         if self.classes > 1 or values:
-            self._require("label_values", len(values) == self.classes, f"one grey value per class, of {self.classes}")
+            expected = f"one grey value per class, and classes is {self.classes}"
+            self._require("label_values", len(values) == self.classes, expected)
         self._require("label_values", len(set(values)) == len(values), "each value once")
         self._require("label_values", all(0 <= value <= 255 for value in values), "grey values 0..255")
         if names:
             self._require("class_names", len(names) == len(values), f"one name per label value, of {len(values)}")
-            fit = len(set(names)) == len(names) and all(n and n != "label" and not set(n) & set("/\\") for n in names)
+            fit = all(re.fullmatch(r"[^\s./\\]([^/\\]*[^\s./\\])?", name) for name in names)
+            fit &= len({name.lower() for name in (*names, "label")}) == len(names) + 1
             self._require("class_names", fit, "names of folders, each once, none of them 'label'")
         if self.classes > 1:
             self._require("background", self.background in (-1, *values), "one of label_values, or -1 for none")

@@ -128,7 +128,7 @@ def _look_closely(pair: Pair, label_values: Sequence[int]) -> _Look:
             (h, w), (mh, mw) = size, mask.shape
             raise ValueError(f"{path} is {mw}x{mh} but its image {pair.image} is {w}x{h}{note}; they must be equal")
         if path == pair.within:
-            if not mask.any():
+            if not (mask > (127 if mask.max() > 1 else 0)).any():
                 raise ValueError(f"{path} is an empty field of view; expected 255 where the image counts")
             continue
         if not labelled:

@@ -12,7 +12,8 @@ def structure_loss(logits: Tensor, mask: Tensor, weighted_bce: bool = False, wit
     A pixel weighs 1 + 5 |mean of the mask in a 31 x 31 window - mask|, with zeros outside the image.
     Official: the cross-entropy is the plain mean over the batch, because `reduce='none'` is read as true and the
     weights cancel. Paper: cross-entropy weighted like the IoU; weighted_bce=True.
-    within (N, 1, H, W) in [0, 1]: the field of view; pixels outside weigh nothing.
+    within (N, 1, H, W) in [0, 1]: the field of view; pixels outside weigh nothing, and every image counts alike,
+    however small its field.
     """
     if logits.shape != mask.shape or logits.ndim != 4:
         raise ValueError(
@@ -25,10 +26,8 @@ def structure_loss(logits: Tensor, mask: Tensor, weighted_bce: bool = False, wit
     if within is not None:
         within = within.expand_as(mask)
         weight = weight * within
-    if weighted_bce:
-        bce = (weight * bce).sum((2, 3)) / weight.sum((2, 3)).clamp(min=1e-6)
-    else:
-        bce = bce.mean() if within is None else (within * bce).sum() / within.sum().clamp(min=1e-6)
+    of_each = weight if weighted_bce else within
+    bce = bce.mean() if of_each is None else (of_each * bce).sum((2, 3)) / of_each.sum((2, 3)).clamp(min=1e-6)
 
     pred = torch.sigmoid(logits)
     inter = (weight * pred * mask).sum((2, 3))

@@ -186,7 +186,7 @@ class Scores:
             inside = inside & within
             pred = torch.where(within, pred, torch.where(within, pred, 255).amin((1, 2), keepdim=True))
         centre = centroid(*sides(inside), half_up=self.protocol == "pranet")
-        spatial = self._spatial(pred, inside)
+        spatial = self._spatial(pred, inside, within)
         if pred.is_floating_point():
             return from_pixels(pred, inside, centre, STRETCH[self.protocol], within), spatial, None if on_cpu else flags
         if not on_cpu:
@@ -195,14 +195,17 @@ class Scores:
         images = zip(pred.numpy(), inside.view(torch.uint8).numpy(), centre.tolist(), fields, strict=True)
         return torch.from_numpy(np.stack([count_levels(*image) for image in images])), spatial, None
 
-    def _spatial(self, pred: Tensor, inside: Tensor) -> Tensor:
+    def _spatial(self, pred: Tensor, inside: Tensor, within: Tensor | None) -> Tensor:
         """(N,) float64: the score named in SPATIAL; without one, zeros that nobody reads."""
         if self.protocol == "binary":
             return torch.zeros(len(pred), dtype=torch.float64, device=pred.device)
         if self.protocol == "layers":
-            return layers.edge_distance(2 * pred.double() >= 255, inside)
+            found = 2 * pred.double() >= 255
+            return layers.edge_distance(found if within is None else found & within, inside)
         low, high = (limit.double() for limit in limits(pred))
         offset, span = stretch(low, high, STRETCH[self.protocol])
+        if within is not None:
+            pred = torch.where(within, pred.double(), offset)  # p = 0 outside, also where all inside is one level
         if not inputs.on_cpu(pred):
             return weighted_f_batch((pred.double() - offset) / span, inside, self.protocol)
         maps = zip(pred.numpy(), inside.numpy(), offset.flatten().tolist(), span.flatten().tolist(), strict=True)

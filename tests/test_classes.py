@@ -154,12 +154,14 @@ def test_palette_label_images_are_their_indices_or_their_greys(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"classes": 3}, r"label_values is \(\); expected one grey value per class, of 3"),
-        (settings(label_values=(0, 80, 160)), "expected one grey value per class, of 4"),
+        ({"classes": 3}, r"label_values is \(\); expected one grey value per class, and classes is 3"),
+        (settings(label_values=(0, 80, 160)), "expected one grey value per class, and classes is 4"),
         (settings(label_values=(0, 80, 80, 255)), "each value once"),
         (settings(label_values=(0, 80, 160, 300)), r"grey values 0\.\.255"),
         (settings(class_names=("a", "b")), "one name per label value, of 4"),
         (settings(class_names=("a", "b/c", "d", "e")), "names of folders"),
+        (settings(class_names=("..", "b", "c", "d")), "names of folders"),
+        (settings(class_names=("a", "A", "c", "d")), "each once"),
         (settings(background=7), "background is 7; expected one of label_values, or -1"),
         ({"size": (352, 0)}, "at least 1"),
         ({"size": (1, 2, 3)}, r"size is \(1, 2, 3\) \(tuple\); expected a tuple of 2 int"),

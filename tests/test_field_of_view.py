@@ -80,11 +80,21 @@ def test_nothing_outside_is_learned_from(classes, weighted):
     torch.testing.assert_close(torch.stack(whole), torch.stack(all_of_it), rtol=1e-12, atol=0)
 
 
+def test_the_loss_of_a_batch_is_the_mean_of_its_images_however_large_their_fields():
+    torch.manual_seed(0)
+    logits, mask = torch.randn(2, 1, 32, 32, dtype=torch.float64), torch.rand(2, 1, 32, 32).round().double()
+    within = torch.ones(2, 1, 32, 32, dtype=torch.float64)
+    within[1, :, 6:] = 0
+    whole = structure_loss(logits, mask, within=within)
+    halves = [structure_loss(logits[i : i + 1], mask[i : i + 1], within=within[i : i + 1]) for i in range(2)]
+    assert whole.item() == pytest.approx((sum(halves) / 2).item(), rel=1e-12)
+
+
 def test_the_loss_inside_is_the_mean_over_what_counts():
     logits, mask = torch.randn(2, 1, 32, 32, dtype=torch.float64), torch.zeros(2, 1, 32, 32, dtype=torch.float64)
     within = torch.rand(2, 1, 32, 32).round().double()
     keep = within.bool()
-    bce = -torch.log(1 - torch.sigmoid(logits[keep])).mean()
+    bce = torch.stack([-torch.log(1 - torch.sigmoid(image[k])).mean() for image, k in zip(logits, keep)]).mean()
     pred = torch.sigmoid(logits) * within
     iou = (1 - 1 / (pred.sum((2, 3)) + 1)).mean()  # no mask, so every pixel inside weighs 1
     assert structure_loss(logits, mask, within=within).item() == pytest.approx((bce + iou).item(), rel=1e-12)

@@ -72,6 +72,27 @@ def test_a_perfect_map_is_perfect_inside_whatever_is_outside():
     assert found["wfm"] == pytest.approx(1, abs=1e-4) and found["Sm"] > 0.99
 
 
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(("protocol", "name"), [("official", "wfm"), ("pranet", "wFm"), ("layers", "MED")])
+def test_a_lesion_that_fills_the_field_is_found_where_all_of_it_is_marked(protocol, name):
+    within = np.zeros((60, 60), bool)
+    within[20:40, 20:40] = True
+    scores = Scores(protocol)
+    scores.update(within.astype(np.uint8) * 255, within, within)
+    assert scores.result()[name] == pytest.approx(0 if name == "MED" else 1, abs=1e-5)
+
+
+@pytest.mark.usefixtures("place")
+def test_the_edges_of_a_layer_are_those_inside(rng):
+    pred = rng.integers(130, 256, (60, 60)).astype(np.uint8)
+    within, gt = np.zeros((60, 60), bool), np.zeros((60, 60), bool)
+    within[20:40, 20:40], gt[25:30, 20:40] = True, True
+    limited, alone = Scores("layers"), Scores("layers")
+    limited.update(pred, gt, within)
+    alone.update(pred[20:40, 20:40].copy(), gt[20:40, 20:40].copy())
+    assert limited.result() == alone.result()
+
+
 def test_a_field_that_is_empty_or_of_another_size_is_refused():
     pred, gt = np.zeros((8, 9), np.uint8), np.zeros((8, 9), bool)
     with pytest.raises(ValueError, match="a field of view is empty"):
