@@ -5,6 +5,8 @@ or, of a Config with folds, the images that the fold holds out -> <mapspath>/fol
 With several classes each of these folders has one of grey maps per class, and label/, label images.
 """
 
+import dataclasses
+import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sets = {maps_of_fold(cfg, cfg.fold): {pair.name: pair.image for pair in held_out}}
     else:
         sets = {Path(cfg.mapspath, name): find_images(Path(cfg.testpath, name)) for name in cfg.testsets}
+    note_other_settings(cfg)
     predict(cfg, sets, extra.skip_existing)
 
 
@@ -61,6 +64,18 @@ def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool 
         if missing:
             predict_set(predictor, TestImages(missing, cfg), out, cfg)
         print(f"{out}: {len(missing)} maps" + (f", {len(there)} were there" if skip_existing else ""))
+
+
+def note_other_settings(cfg: Config) -> None:
+    """Say what differs from the run that wrote the checkpoint, by its config.json, where maps depend on it."""
+    record = Path(cfg.snapshot).with_name("config.json")
+    if not record.is_file():
+        return
+    then, now = json.loads(record.read_text())["config"], dataclasses.asdict(cfg)
+    for name in ("size", "label_values", "class_names", "test_mean", "test_std"):
+        was, is_now = (list(v) if isinstance(v, (list, tuple)) else v for v in (then.get(name), now[name]))
+        if was != is_now:
+            print(f"NOTE: trained with {name} {was}, predicting with {is_now} ({record}); --{name} changes it")
 
 
 def predict_set(predictor: Predictor, images: TestImages, out: Path, cfg: Config) -> None:
@@ -98,4 +113,5 @@ def complete(out: Path, name: str, cfg: Config) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    with run.errors_in_one_line("prediction_rgb.py"):
+        main()

@@ -38,20 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scoring.score(jobs, cfg.protocol, given.undefined, given.processes, given.confidence or cfg.by_group)
     report(jobs, given.strict)
     rows = [
-        tables.Row(j.dataset, j.method, j.run, j.names, j.scores, j.part, not j.part or j.part in cfg.scored)
+        tables.Row(j.dataset, j.method, j.run, j.names, j.scores, j.part, not j.part or j.part in cfg.scored, j.runs)
         for j in jobs
         if j.scores is not None
     ]
-    show = tables.Show(cfg.columns, cfg.percent)
+    show, also = tables.Show(cfg.columns, cfg.percent), []
     if rows:
         print("\n" + tables.terminal(rows, show))
-    if rows and cfg.by_group:
-        print("\n" + tables.groups(rows, lambda name: group_of(name, cfg.group), show))
-    if rows and given.confidence:
-        print("\n" + tables.confidence(rows))
-    if rows and given.out:
-        tables.write(rows, Path(given.out), show)
-        print(f"\nwritten: {', '.join(str(Path(given.out, name)) for name in tables.FILES)}")
+        if cfg.by_group:
+            also.append(tables.groups(rows, lambda name: group_of(name, cfg.group), show))
+        if given.confidence:
+            also.append(tables.confidence(rows, show))
+        for text in also:
+            print("\n" + text)
+        if given.out:
+            tables.write(rows, Path(given.out), show, also)
+            print(f"\nwritten: {', '.join(str(Path(given.out, name)) for name in tables.FILES)}")
     if any(job.error or (given.strict and job.notes) for job in jobs):
         sys.exit(1)
 
@@ -65,14 +67,21 @@ def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[scoring
             raise ValueError("--gt needs at least one --pred [NAME=]DIR")
         sets, several = scoring.sets_of(gt)
         return scoring.jobs_of(sets, methods, several, task)
-    if methods or not held_out_of(cfg):
-        sets = {name: Path(cfg.testpath, name) for name in cfg.testsets}
-        return scoring.jobs_of(sets, methods or {cfg.network: [Path(cfg.mapspath)]}, True, task)
-    root, folds = Path(cfg.datapath), range(1, max(1, cfg.folds) + 1)
-    held_out = [[pair.name for pair in held_out_of(replace(cfg, fold=fold))] for fold in folds]
-    maps = [maps_of_fold(cfg, fold) for fold in folds]
-    task = task._replace(include=cfg.include)
-    return scoring.jobs_of_folds(root.name, cfg.network, root, list(zip(maps, held_out, strict=True)), task)
+    methods = methods or {cfg.network: [Path(cfg.mapspath)]}
+    if not held_out_of(cfg):
+        return scoring.jobs_of({name: Path(cfg.testpath, name) for name in cfg.testsets}, methods, True, task)
+    # each --pred is then what mapspath is: a folder of folds
+    if many := [name for name, roots in methods.items() if len(roots) > 1]:
+        raise ValueError(
+            f"--pred {many[0]} is given more than once; of a Config with folds give the folder of its folds"
+        )
+    root, folds, task = Path(cfg.datapath), range(1, max(1, cfg.folds) + 1), task._replace(include=cfg.include)
+    names = [[pair.name for pair in held_out_of(replace(cfg, fold=fold))] for fold in folds]
+    jobs = []
+    for method, (maps,) in methods.items():
+        found = [maps_of_fold(cfg, fold, maps) for fold in folds]
+        jobs += scoring.jobs_of_folds(root.name, method, root, list(zip(found, names, strict=True)), task)
+    return jobs
 
 
 def report(jobs: Sequence[scoring.Job], strict: bool) -> None:

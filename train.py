@@ -28,6 +28,9 @@ from lossnet import LossNet, total_loss
 from metrics import score_names
 from validation import better, validate
 
+# what a run leaves besides its checkpoints; those of an earlier run in the same folder are renamed
+RECORDS = ("last.pt", "log.csv", "config.json", "split.json", "model-best", "model-best-ema")
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     cfg, _ = parse("Train MSNet or M2SNet.", arguments)
@@ -51,9 +54,12 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     run.seed_everything(cfg.seed)
     run.keep_memory()
 
+    say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
     pairs = pairs_of_run(cfg)
     if cfg.check_data and team.writes:
         say(f"{cfg.datapath}: {check_pairs(pairs.train + pairs.validation, cfg.label_values)}")
+    if pairs.validation or pairs.test:
+        say(f"{len(pairs.train)} to train on, {len(pairs.validation)} to validate on, {len(pairs.test)} to test on")
     network, lossnet = build_network(cfg, team, say), build_lossnet(cfg, device, say)
     optimiser = build_optimiser(network, cfg, precision.sgd)
     network, optimiser = precision.prepare(network, optimiser)
@@ -69,11 +75,10 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     if team.writes:
         checkpoint.require_writable(folder)
         if not cfg.resume:
-            checkpoint.set_aside(folder / "last.pt")
+            checkpoint.set_aside(folder, RECORDS)
         run.write_record(folder / "config.json", cfg, device)
         if pairs.validation or pairs.test:
             write_split(folder / "split.json", pairs)
-    say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
     loader, batches = build_loader(cfg, pairs.train, team)
     log = Log(folder / "log.csv", step, team.writes)
 
@@ -273,4 +278,5 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with run.errors_in_one_line("train.py"):
+        main()

@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,14 @@ def load(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read ({type(error).__name__}); it is damaged, or no last.pt") from error
 
 
-def set_aside(path: str | Path) -> None:
-    """Rename a file that a new run would replace, and say so: nothing is lost by forgetting --resume."""
-    path = Path(path)
-    if path.exists():
-        aside = path.with_name(f"{path.stem}-before{path.suffix}")
-        os.replace(path, aside)
-        print(f"NOTE: {path} of an earlier run is now {aside.name}; --resume True would have gone on from it")
+def set_aside(folder: str | Path, names: Sequence[str]) -> None:
+    """Rename files of an earlier run that a new one would replace, or be taken for its own, and say so."""
+    there = [path for name in names if (path := Path(folder, name)).exists()]
+    for path in there:
+        os.replace(path, path.with_name(f"{path.stem}-before{path.suffix}"))
+    if there:
+        listed = ", ".join(path.name for path in there)
+        print(f"NOTE: {listed} of an earlier run in {folder} now end in -before; --resume True would have gone on")
 
 
 def random_states() -> dict[str, Any]:

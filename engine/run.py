@@ -80,6 +80,17 @@ def ended(iterator: Callable[[], Any]) -> Iterator[None]:
             end()
 
 
+@contextmanager
+def errors_in_one_line(script: str) -> Iterator[None]:
+    """Of a mistake in settings or data its message alone, exit status 1; with TRACEBACK=1 in the environment, all."""
+    try:
+        yield
+    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+        if os.environ.get("TRACEBACK"):
+            raise
+        sys.exit(f"{script}: error: {error} (TRACEBACK=1 shows where)")
+
+
 def keep_memory() -> None:
     """Have glibc keep freed memory: to return and refault every layer's output costs a tenth of a CPU run."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None

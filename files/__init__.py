@@ -14,7 +14,7 @@ from files.pairs import (
     list_images,
     mask_folder,
 )
-from files.reading import read_grey, read_image, read_labels, read_mask, read_planes, union
+from files.reading import areas_of_grey, read_grey, read_image, read_labels, read_mask, read_planes, union
 from files.splits import (
     Parts,
     deal_folds,
@@ -36,6 +36,7 @@ __all__ = [
     "MemoryCache",
     "Pair",
     "Parts",
+    "areas_of_grey",
     "by_image",
     "check_pairs",
     "deal_folds",

@@ -9,18 +9,15 @@ from typing import NamedTuple
 # the names that public data sets use, in any case; of several in one place the first pattern counts
 IMAGE_FOLDERS = ("images?", "imgs?", "im", "frames?", "imagestr", ".*_input")
 MASK_FOLDERS = (
-    "1st_manual",
-    r"manual\d*",
-    "masks?",
-    "gt",
-    "ground ?truth",
-    "layer_masks",
-    "labelstr",
-    ".*_groundtruth",
+    *(r"(1st_)?manual\d*", "masks?", "gt", "ground[ _]?truths?", "layer_masks", "labelstr", ".*_groundtruth"),
+    *("labels?", "annotations?", "segmentations?"),
 )
-# what a mask's name may have that its image's has not, and the number of a further one; DRIVE's images have a word too
-MASK_SUFFIX = re.compile(r"_(mask|segmentation|manual1|gt|label)(_\d+)?$", re.IGNORECASE)
-IMAGE_SUFFIX = re.compile(r"_(training|test)$", re.IGNORECASE)
+# what a mask's name may have that its image's has not, and the number of a further one; images may have a word too
+MASK_WORD = "mask|segmentation|seg|manual1|gt|label|annotation|lesion|roi"
+MASK_SUFFIX = re.compile(rf"_({MASK_WORD})(_\d+)?$", re.IGNORECASE)
+MASK_PREFIX = re.compile(rf"(^|/)({MASK_WORD})_", re.IGNORECASE)
+IMAGE_SUFFIX = re.compile(r"_(training|test|img|image|0000)$", re.IGNORECASE)  # of DRIVE, anybody, nnU-Net
+IMAGE_PREFIX = re.compile(r"(^|/)(img|image)_", re.IGNORECASE)
 DRIVE_FIELD = re.compile(r"_(training|test)_mask$")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif"}
 VOLUMES = (".nii", ".nii.gz", ".dcm", ".mha", ".mhd", ".nrrd")
@@ -204,8 +201,8 @@ def by_image(images: dict[str, Path], masks: dict[str, Masks]) -> dict[str, Mask
 
     Where all masks end in one and the same word that no data set here has (_lesion), that is taken for the suffix.
     """
-    known = {IMAGE_SUFFIX.sub("", name): name for name in images}
-    bares = {name: MASK_SUFFIX.sub("", name) for name in masks}
+    known = {_bare_image(name): name for name in images}
+    bares = {name: _bare_mask(name) for name in masks}
     if not (set(masks) | set(bares.values())) & (images.keys() | known.keys()):
         suffix = _shared_suffix(images, list(masks)) if masks else ""
         bares = {name: name.removesuffix(suffix) for name in masks}
@@ -224,15 +221,16 @@ def by_image(images: dict[str, Path], masks: dict[str, Masks]) -> dict[str, Mask
 
 def _shared_suffix(images: Iterable[str], masks: Sequence[str]) -> str:
     for image in sorted(images, key=len, reverse=True):
-        suffix = masks[0].removeprefix(image)
-        if suffix != masks[0] and all(mask.endswith(suffix) for mask in masks):
-            return suffix
+        for mask in masks:
+            suffix = mask.removeprefix(image)
+            if suffix not in ("", mask) and all(other.endswith(suffix) for other in masks):
+                return suffix
     return ""
 
 
 def _kind(mask: Path) -> str:
-    found = MASK_SUFFIX.search(mask.stem)
-    return found[1].lower() if found else ""
+    found = MASK_SUFFIX.search(mask.stem) or MASK_PREFIX.search(mask.stem)
+    return found[0].lower().strip("_0123456789") if found else ""
 
 
 def _pairs_of(place: Place, include: str) -> list[Pair]:
@@ -291,7 +289,7 @@ def _pairs_of_one_folder(root: Path, include: str, field_of_view: str) -> list[P
         field = f" ({field_of_view}/ is the field of view)" if field_of_view else ""
         raise FileNotFoundError(
             f"{root} holds {inside}; expected image/ (or images/) beside mask/ (or masks/){field}, "
-            "or masks beside their images, named <image>_mask"
+            "or masks beside their images, named <image>_mask. Rename or link yours; docs/own_data.md has all layouts"
         )
     images = {name: path for name, path in images.items() if re.search(include, name)}
     masks = {name: paths for name, paths in masks.items() if re.search(include, name)}
@@ -299,10 +297,19 @@ def _pairs_of_one_folder(root: Path, include: str, field_of_view: str) -> list[P
 
 
 def _in_one_folder(files: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Masks]]:
-    """(images, their masks) of files that lie together: a mask is named like an image, with a suffix more."""
-    of = {name: MASK_SUFFIX.sub("", name) for name in files}
-    images = {name: path for name, path in files.items() if of[name] == name or of[name] not in files}
+    """(images, their masks) of files that lie together: a mask is named like an image, with a word more."""
+    of = {name: _bare_mask(name) for name in files}
+    bare_images = {name for name in files if of[name] == name} | {_bare_image(n) for n in files if of[n] == n}
+    images = {name: path for name, path in files.items() if of[name] == name or of[name] not in bare_images}
     return images, by_image(images, {name: (path,) for name, path in files.items() if name not in images})
+
+
+def _bare_mask(name: str) -> str:
+    return MASK_PREFIX.sub(r"\1", MASK_SUFFIX.sub("", name))
+
+
+def _bare_image(name: str) -> str:
+    return IMAGE_PREFIX.sub(r"\1", IMAGE_SUFFIX.sub("", name))
 
 
 def _one_folder_of_masks(root: Path) -> dict[str, Masks]:

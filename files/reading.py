@@ -85,6 +85,20 @@ def decode_mask(path: str | Path) -> np.ndarray:
     return mask
 
 
+def areas_of_grey(mask: np.ndarray) -> int | None:
+    """The commonest value of flat areas between black and white in a mask (H, W) uint8; None where it has none.
+
+    Soft edges are none: there, a grey pixel seldom equals both its right and its lower neighbour.
+    """
+    grey = (mask > 20) & (mask < 235)
+    if not grey.any():
+        return None
+    flat = grey[:-1, :-1] & (mask[:-1, :-1] == mask[:-1, 1:]) & (mask[:-1, :-1] == mask[1:, :-1])
+    if flat.sum() <= max(grey.sum() / 3, 0.01 * np.count_nonzero(mask)):
+        return None
+    return int(np.bincount(mask[:-1, :-1][flat]).argmax())
+
+
 def read_grey(path: str | Path) -> tuple[np.ndarray, str]:
     """(H, W) uint8 of a map or gt as `Image.convert("L")` gives it, and what had to be converted ("" if nothing).
 

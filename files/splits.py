@@ -192,9 +192,9 @@ def parts_of(pairs: Sequence[Pair], cfg: Config) -> dict[str, list[str]]:
     return {part: [pair_name(name, part) for name in members] for part, members in parts.items()}
 
 
-def maps_of_fold(cfg: Config, fold: int) -> Path:
-    """Where the maps of the images that `fold` holds out are; of a split without folds, its test part."""
-    return Path(cfg.mapspath, f"fold-{fold}" if cfg.folds else "test")
+def maps_of_fold(cfg: Config, fold: int, root: str | Path = "") -> Path:
+    """Where the maps of the images that `fold` holds out are, below `root` (mapspath); of a list, its test part."""
+    return Path(root or cfg.mapspath, f"fold-{fold}" if cfg.folds else "test")
 
 
 def write_split(path: Path, parts: Parts) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from files.pairs import Pair
-from files.reading import decode, decode_mask, read_labels
+from files.reading import areas_of_grey, decode, decode_mask, read_labels
 
 
 @dataclass(frozen=True)
@@ -157,17 +157,11 @@ def _open(path: Path) -> bool:
 
 
 def _require_binary(path: Path, mask: np.ndarray) -> None:
-    """ValueError for a mask without foreground, or with flat areas between black and white.
-
-    Soft edges are fine: there, a grey pixel seldom equals both its right and its lower neighbour.
-    """
+    """ValueError for a mask without foreground, or with flat areas between black and white."""
     hint = "A palette or colour image? Save it as grey, 0 and 255. Several classes? Give classes and label_values"
     if 1 < mask.max() < 128:
         raise ValueError(f"{path} has no value above {mask.max()}; expected 255 (or 1) for a lesion. {hint}")
-    grey = (mask > 20) & (mask < 235)
-    flat = grey[:-1, :-1] & (mask[:-1, :-1] == mask[:-1, 1:]) & (mask[:-1, :-1] == mask[1:, :-1])
-    if flat.sum() > max(grey.sum() / 3, 0.01 * np.count_nonzero(mask)):
-        value = int(np.bincount(mask[:-1, :-1][flat]).argmax())
+    if (value := areas_of_grey(mask)) is not None:
         raise ValueError(
             f"{path} has areas of grey {value}, neither lesion nor background. {hint}. "
             "Meant as soft values? check_data=False trains on them"

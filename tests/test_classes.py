@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ import train
 from configs import Config
 from dataset import Batches, Data
 from engine import distributed
+from metrics import Scores
 from tests.test_train import small
+from tools import tables
 from validation import validate
 
 VALUES = (0, 80, 160, 255)
@@ -203,7 +206,7 @@ def test_every_layer_is_trained_predicted_and_scored(goals, capsys):
     said = capsys.readouterr().out
     assert said.count("dataset: small ") == 4
     assert "small, mean of RNFL, GCIPL, choroid, protocol official" in said
-    summary = {row["dataset"]: row["scores"] for row in json.loads((goals / "scores" / "summary.json").read_text())}
+    summary = {row["class"]: row["scores"] for row in json.loads((goals / "scores" / "summary.json").read_text())}
     for name, value in zip(NAMES, VALUES, strict=True):
         (goals / "gt" / name).mkdir(parents=True)
         for path in (goals / "TestDataset" / "small" / "Layer_Masks").iterdir():
@@ -211,14 +214,14 @@ def test_every_layer_is_trained_predicted_and_scored(goals, capsys):
             Image.fromarray(binary).save(goals / "gt" / name / path.name)
     test_score.main(["--gt", str(goals / "gt"), "--pred", f"msnet={maps}", "--out", str(goals / "binary")])
     for row in json.loads((goals / "binary" / "summary.json").read_text()):
-        assert row["scores"] == summary[f"small {row['dataset']}"]
+        assert row["scores"] == summary[row["dataset"]]
 
     network = train.net.load_checkpoint(train.net.build("msnet", classes=4), goals / "saved" / "model-2")
     log = train.Log(goals / "log.csv")
     pairs = files.find_pairs(cfg.valpath)
     found = validate(network, pairs, cfg, distributed.Team(0, 1, torch.device("cpu")), log)
     log.close()
-    mean = np.mean([summary[f"small {name}"]["M_dice"] for name in NAMES[:3]])
+    mean = np.mean([summary[name]["M_dice"] for name in NAMES[:3]])
     assert found == pytest.approx(mean, abs=1e-3)  # batch norm is folded in prediction: a grey level here and there
 
     # the label images alone, as another's would be, in per cent and pixels
@@ -228,7 +231,7 @@ def test_every_layer_is_trained_predicted_and_scored(goals, capsys):
         [str(config), *arguments, "--protocol", "layers", "--percent", "True", "--out", str(goals / "theirs")]
     )
     with open(goals / "theirs" / "scores.csv", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["image"] == "0001" and row["dataset"] == "small GCIPL"]
+        rows = [row for row in csv.DictReader(file) if row["image"] == "0001" and row["class"] == "GCIPL"]
     gt = layers(2) == 80
     dice = 2 * (gt & (label == 80)).sum() / (gt.sum() + (label == 80).sum())
     assert float(rows[0]["Dice"]) == pytest.approx(dice, rel=1e-9)
@@ -243,3 +246,78 @@ def test_a_picture_of_two_sides_keeps_its_ratio_in_every_batch(goals):
     assert shapes == {(4, 64, 88), (4, 128, 176)}
     image = dataset.TestImages(goals / "TestDataset" / "small" / "Image", cfg)[0]
     assert (tuple(image.image.shape), image.height, image.width) == ((3, 128, 176), 80, 110)
+
+
+# ---------------------------------------------------------------------------------------- scoring, by hand-made maps
+
+
+@pytest.fixture
+def scored(goals):
+    """`goals` with maps of a method A: grey maps per class, one row off, and no label images."""
+    for i in range(3):
+        for name, value in zip(NAMES, VALUES, strict=True):
+            path = goals / "A" / name / f"{i:04d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.where(layers(2 * i + 1) == value, 255, 0).astype(np.uint8)).save(path)
+    return goals
+
+
+def score(folder, *words, status=0) -> None:
+    shown = ["--classes", "4", "--label_values", "0,80,160,255", "--class_names", ",".join(NAMES)]
+    arguments = ["--gt", str(folder / "TestDataset" / "small"), *shown, "--background", "255", *map(str, words)]
+    if not status:
+        return test_score.main(arguments)
+    with pytest.raises(SystemExit) as done:
+        test_score.main(arguments)
+    assert done.value.code == status
+
+
+def test_one_class_of_label_images_is_scored_as_the_binary_path(polyp_folder, tmp_path, capsys):
+    rng, small_set = np.random.default_rng(0), polyp_folder / "TestDataset" / "small"
+    for path in (small_set / "masks").iterdir():
+        mask = np.asarray(Image.open(path))
+        files.write_maps(tmp_path / "A", path.stem, (mask / 510 + 0.4 * rng.random(mask.shape))[None], *mask.shape, {})
+    flags, said = ["--gt", str(small_set), "--pred", f"A={tmp_path / 'A'}"], []
+    for more in ([], ["--classes", "1", "--label_values", "255", "--background", "-1"]):
+        test_score.main([*flags, *more, "--out", str(tmp_path / "out")])
+        said.append(json.loads((tmp_path / "out" / "summary.json").read_text())[0]["scores"])
+    assert said[0] == said[1]
+    assert said[0]["M_dice"] > 0.3
+
+
+def test_a_class_that_is_not_there_leaves_no_mean(scored, capsys):
+    score(scored, "--pred", f"A={scored / 'A'}")
+    assert "mean of RNFL, GCIPL, choroid" in capsys.readouterr().out
+    shutil.rmtree(scored / "A" / "GCIPL")
+    score(scored, "--pred", f"A={scored / 'A'}", status=1)
+    assert "has maps of RNFL, choroid, background and none of GCIPL" in capsys.readouterr().out
+    for i in range(3):
+        (scored / "A" / "label").mkdir(exist_ok=True)
+        Image.fromarray(layers(2 * i + 1)).save(scored / "A" / "label" / f"{i:04d}.png")
+    score(scored, "--pred", f"A={scored / 'A'}", status=1)  # grey maps and label images are not mixed
+    for name in ("RNFL", "choroid", "background"):
+        shutil.rmtree(scored / "A" / name)
+    score(scored, "--pred", f"A={scored / 'A'}")
+    assert "note: small GCIPL / A: scored from label images, for want of grey maps" in capsys.readouterr().out
+
+
+def test_the_mean_of_classes_needs_them_all_and_says_what_is_undefined(scored):
+    names = ["a"]
+    rows = []
+    for part in NAMES[:3]:
+        scores = Scores("layers", keep_curves=True)
+        gt = layers() == dict(zip(NAMES, VALUES, strict=True))[part]
+        scores.update(np.roll(gt, 1, 0), gt)
+        rows.append(tables.Row("set", "A", 1, names, scores, part))
+        if part != "GCIPL":
+            rows.append(tables.Row("set", "B", 1, names, scores, part))
+    *_, mean = tables.blocks(rows)
+    assert mean.lines["A"][0]["MED"] == 1.0
+    assert np.isnan(mean.lines["B"][0]["MED"])
+
+
+def test_label_images_scored_as_masks_are_noted(scored, capsys):
+    small_set = scored / "TestDataset" / "small"
+    with pytest.warns(UserWarning, match="the gt has more"):
+        test_score.main(["--gt", str(small_set), "--pred", f"A={scored / 'A' / 'background'}"])
+    assert "3 masks have areas between black and white, cut at half of the largest value" in capsys.readouterr().out

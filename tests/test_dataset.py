@@ -279,6 +279,12 @@ def test_a_validation_split_keeps_clips_and_volumes_whole(names, pattern):
         ("images/{}.jpg", "GroundTruth/{}_segmentation.png"),
         ("images/{}_training.tif", "1st_manual/{}_manual1.png"),
         ("images/{} (é).png", "masks/{} (é)_mask.png"),
+        ("imagesTr/case_{}_0000.png", "labelsTr/case_{}.png"),
+        ("images/{}.png", "labels/mask_{}.png"),
+        ("images/a/scan_{}_img.png", "Ground_Truth/a/scan_{}_seg.png"),
+        ("{}.png", "{}_lesion.png"),
+        ("image_{}.png", "mask_{}.png"),
+        ("a/{}_img.png", "a/{}_seg.png"),
     ],
 )
 def test_public_layouts_pair_by_name(tmp_path, write_png, images, masks):
@@ -404,13 +410,13 @@ def test_parts_of_a_mask_must_be_of_one_size(tmp_path, write_png):
 def test_a_suffix_that_nobody_foresaw_is_understood_where_all_masks_share_it(tmp_path, write_png):
     for i, name in enumerate(("1", "10", "2 b")):
         write_png(tmp_path / "images" / f"{name}.png", IMAGE)
-        write_png(tmp_path / "masks" / f"{name}_lesion.png", blob(10 * i))
+        write_png(tmp_path / "masks" / f"{name}_polyp.png", blob(10 * i))
     assert [(pair.name, pair.masks[0].name) for pair in find_pairs(tmp_path)] == [
-        ("1", "1_lesion.png"),
-        ("10", "10_lesion.png"),
-        ("2 b", "2 b_lesion.png"),
+        ("1", "1_polyp.png"),
+        ("10", "10_polyp.png"),
+        ("2 b", "2 b_polyp.png"),
     ]
-    (tmp_path / "masks" / "10_lesion.png").rename(tmp_path / "masks" / "10_other.png")
+    (tmp_path / "masks" / "10_polyp.png").rename(tmp_path / "masks" / "10_other.png")
     with pytest.raises(
         ValueError, match=r"3 without mask, first .*1\.png: .* Or is 10_other\.png its mask\? Name both"
     ):

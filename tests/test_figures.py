@@ -55,11 +55,27 @@ def test_an_unknown_score_names_the_known(sets, monkeypatch, capsys):
 
 
 def test_panels_have_a_row_per_image_and_refuse_folders_without_a_common_name(sets):
-    panels.write_panel({"image": sets / "set" / "images", "b": sets / "b"}, sets / "panel.png", most=5)
+    folders = sets / "set", sets / "set", {"b": sets / "b"}
+    panels.write_panel(*folders, sets / "panel.png", most=5)
     assert cv2.imread(str(sets / "panel.png")).shape[0] == 24 + 2 * (panels.HEIGHT + panels.GAP)
     (sets / "other").mkdir()
-    with pytest.raises(ValueError, match="no file name is shared"):
-        panels.write_panel({"image": sets / "set" / "images", "b": sets / "other"}, sets / "panel.png")
+    cv2.imwrite(str(sets / "other" / "elsewhere.png"), np.zeros((5, 5), np.uint8))
+    with pytest.raises(ValueError, match=r"no image of .*set has a mask in .*set and a map in .*other"):
+        panels.write_panel(*folders[:2], {"b": sets / "other"}, sets / "panel.png")
+
+
+def test_panels_of_label_images_are_in_colours_and_names_need_not_be_equal(tmp_path, write_png):
+    labels = np.zeros((40, 50), np.uint8)
+    labels[10:20], labels[20:30] = 1, 2
+    write_png(tmp_path / "images" / "01_test.png", np.zeros((40, 50, 3), np.uint8))
+    write_png(tmp_path / "1st_manual" / "01_manual1.png", labels)
+    write_png(tmp_path / "maps" / "01_test.png", labels)
+    panels.write_panel(tmp_path, tmp_path, {"A": tmp_path / "maps"}, tmp_path / "out.png", label_values=(0, 1, 2))
+    sheet = cv2.imread(str(tmp_path / "out.png"))
+    _, mask, map_ = np.split(sheet[24:], 3, 1)
+    assert np.array_equal(mask, map_)
+    for colour in list(panels.COLOURS.values())[:3]:
+        assert 0.15 < (mask == colour).all(2).mean() < 0.6
 
 
 def test_the_benchmark_takes_turns_and_its_maps_look_like_maps():

@@ -1,6 +1,10 @@
 """Prediction: the maps of the original, any folder, and errors before the first map."""
 
+import os
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,8 +13,10 @@ from PIL import Image
 
 import net
 import prediction_rgb
-from tests.conftest import GOLDEN
+import train
+from tests.conftest import GOLDEN, ROOT
 from tests.test_net import filled, with_golden_batchnorm
+from tests.test_train import small
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +97,27 @@ def test_a_corrupt_image_stops_with_its_name_and_leaves_no_half_written_map(poly
 
 def predicted(out) -> dict[str, np.ndarray]:
     return {path.relative_to(out).as_posix(): np.asarray(Image.open(path), np.int16) for path in out.rglob("*.png")}
+
+
+def test_a_size_other_than_the_runs_is_noted(polyp_folder, tmp_path, capsys):
+    train.train(small(polyp_folder))
+    images = str(polyp_folder / "TestDataset" / "small" / "images")
+    words = ["--snapshot", str(polyp_folder / "saved" / "model-1"), "--images", images, "--workers", "0"]
+    prediction_rgb.main([*words, "--out", str(tmp_path / "a"), "--size", "64"])
+    assert "NOTE" not in capsys.readouterr().out
+    prediction_rgb.main([*words, "--out", str(tmp_path / "b"), "--size", "96"])
+    assert "NOTE: trained with size 64, predicting with 96 (" in capsys.readouterr().out
+
+
+def test_a_mistake_is_one_line(polyp_folder):
+    words = ["train.py", "configs/demo.py", "--before", "", "--datapath", str(polyp_folder / "absent")]
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.fullmatch(r"train\.py: error: no folder .*absent; check datapath.*\n", done.stderr)
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, env=os.environ | {"TRACEBACK": "1"}
+    )
+    assert "Traceback" in done.stderr and "FileNotFoundError: no folder" in done.stderr
 
 
 def test_clips_keep_their_tree_and_existing_maps_are_skipped(polyp_folder, snapshot, capsys):

@@ -153,6 +153,16 @@ def test_folds_are_trained_predicted_and_scored_as_mean_and_std(polyp_folder, ca
     said = capsys.readouterr().out
     assert "±" in said
     assert "NOT scored" not in said, "a fold is scored on its own images"
+    assert "TrainDataset, 6 images, 3 runs, protocol official" in said
     with open(polyp_folder / "scores" / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
+    folds = polyp_folder / "maps"
+    test_score.main([*flags, "--pred", f"A={folds}", "--pred", f"B={folds}", "--confidence"])
+    said = capsys.readouterr().out
+    assert "NOT scored" not in said and "run 2:" not in said.split("95 %")[1], "folds are pooled"
+    (folds / "fold-2").rename(folds / "elsewhere")
+    with pytest.raises(SystemExit):
+        test_score.main(flags)
+    said = capsys.readouterr().out
+    assert "no folder" in said and "TrainDataset, 4 images, ONLY 2 of 3 runs" in said

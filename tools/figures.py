@@ -1,13 +1,15 @@
 """Figures of a score table: curves, coloured panels, scatter.
 
 python -m tools.figures --gt DIR --pred [NAME=]DIR [--pred ...] --out DIR [--images DIR] [--worst N] [--by SCORE]
+                        [--label_values 0,80,160,255 --class_names A,B,C,D] [--field_of_view FOLDER]
 
-Writes, per data set and as PDF and PNG: PR, F and E curves of all methods; with two methods or more a scatter of
-the first two, image by image; with --images the N worst images of the first method (by SCORE) as panels
+Writes, per data set (and class) and as PDF and PNG: PR, F and E curves of all methods; with two methods or more a
+scatter of the first two, image by image; with --images the N worst images of the first method (by SCORE) as panels
 image | gt | method ..., coloured by what was hit, a false alarm, or missed.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +17,10 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from files import find_images, read_grey, read_image
+from files import find_images, read_image
 from metrics import PROTOCOLS, lower_is_better
 from tools import scoring
+from tools.check_data import numbers
 from tools.scoring import Job
 
 matplotlib.use("Agg")
@@ -38,33 +41,48 @@ def main() -> None:
     parser.add_argument("--protocol", choices=tuple(PROTOCOLS), default="official")
     parser.add_argument("--worst", type=int, default=4)
     parser.add_argument("--by", help="score for scatter and worst; default the protocol's Dice")
+    parser.add_argument(
+        "--label_values", type=numbers, default=(), help="of several classes, as in Config: 0,80,160,255"
+    )
+    parser.add_argument("--class_names", default="", help="as in Config, with commas; default the values")
+    parser.add_argument("--field_of_view", default="", help="folder of masks of what counts, as in Config")
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     by = given.by or {"official": "M_dice", "pranet": "meanDic"}.get(given.protocol, "Dice")
     if by not in PROTOCOLS[given.protocol].NAMES:
         parser.error(f"--by {by}: protocol {given.protocol} has {', '.join(PROTOCOLS[given.protocol].NAMES)}")
 
+    values, names = given.label_values, given.class_names.split(",") if given.class_names else []
+    if names and len(names) != len(values):
+        parser.error(f"--class_names gives {len(names)} names, --label_values {len(values)} values")
+    labels = dict(zip(names or map(str, values), values, strict=True))
+    task = scoring.Task(labels, given.field_of_view, prefer_labels=given.protocol in ("binary", "layers"))
     try:
         sets, several = scoring.sets_of(given.gt)
-        jobs = scoring.jobs_of(sets, scoring.methods_of(given.pred), several)
+        jobs = scoring.jobs_of(sets, scoring.methods_of(given.pred), several, task)
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     scoring.score(jobs, given.protocol, "exclude", given.processes)
     given.out.mkdir(parents=True, exist_ok=True)
-    for dataset in sets:
-        mine = [job for job in jobs if job.dataset == dataset and job.scores is not None]
+    for shown in dict.fromkeys(job.shown for job in jobs):
+        mine = [job for job in jobs if job.shown == shown and job.scores is not None]
         if not mine:
             continue
-        written = [curves(mine, given.out / dataset)]
+        out = given.out / shown.replace(" ", "-")
+        written = [curves(mine, out)]
         if len(mine) > 1:
-            written.append(scatter(mine[0], mine[1], by, given.out / dataset))
+            written.append(scatter(mine[0], mine[1], by, out))
         if given.images:
-            folder = given.images / dataset if several else given.images
-            written.append(panels(mine, find_images(folder), by, given.worst, given.out / dataset))
-        print(f"{dataset}: {', '.join(path.stem for path in written)} in {given.out}")
+            folder = given.images / mine[0].dataset if several else given.images
+            written.append(panels(mine, find_images(folder), by, given.worst, out))
+        print(f"{shown}: {', '.join(path.stem for path in written)} in {given.out}")
     for job in jobs:
-        for text in (*job.notes, *([job.error] if job.error else [])):
+        for text in job.notes:
             print(f"note: {job.title}: {text}")
+        if job.error:
+            print(f"error: {job.title}: {job.error}")
+    if any(job.error for job in jobs):
+        sys.exit(1)
 
 
 def curves(jobs: Sequence[Job], out: Path) -> Path:
@@ -82,6 +100,7 @@ def curves(jobs: Sequence[Job], out: Path) -> Path:
         axis.grid(alpha=0.3, linewidth=0.5)
     axes[0].set_xlim(0, 1.02)
     axes[0].legend(loc="lower left", frameon=False)
+    axes[1].set_title(f"{jobs[0].shown}, {len(jobs[0].names)} images", fontsize=8)
     return _save(figure, out.with_name(out.name + "-curves"))
 
 
@@ -95,11 +114,18 @@ def scatter(a: Job, b: Job, by: str, out: Path) -> Path:
         for job in (a, b)
     )
     figure, axis = plt.subplots(figsize=(0.8 * WIDTH, 0.8 * WIDTH), layout="constrained")
-    axis.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
+    top = max(1.0, *np.nan_to_num(x), *np.nan_to_num(y))  # a distance may be larger than 1
+    axis.plot([0, top], [0, top], color="0.6", linewidth=0.8)
     axis.scatter(x, y, s=9, alpha=0.7, linewidths=0)
     better = int((y < x).sum() if lower_is_better(by) else (y > x).sum())
-    axis.set(xlabel=f"{by}, {a.method}", ylabel=f"{by}, {b.method}", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axis.set_title(f"{b.method} better on {better} of {len(shared)} images", fontsize=8)
+    axis.set(
+        xlabel=f"{by}, {a.method}",
+        ylabel=f"{by}, {b.method}",
+        xlim=(-0.02 * top, 1.02 * top),
+        ylim=(-0.02 * top, 1.02 * top),
+    )
+    equal = int((x == y).sum())
+    axis.set_title(f"{b.method} better on {better} of {len(shared)} images, equal on {equal}", fontsize=8)
     return _save(figure, out.with_name(out.name + "-scatter"))
 
 
@@ -118,14 +144,13 @@ def panels(jobs: Sequence[Job], images: dict[str, Path], by: str, count: int, ou
         len(chosen), columns, figsize=(WIDTH / 2 * columns, height), layout="constrained", squeeze=False
     )
     for row, name in zip(grid, chosen, strict=True):
-        gt, _ = scoring.read_masks(dict(zip(first.names, first.files, strict=True))[name][1])
+        gt = scoring.picture_of(first, name, gt=True)
         row[0].imshow(read_image(images[name]))
-        row[0].set_ylabel(name[:24], fontsize=6)
+        row[0].set_ylabel(name[-24:], fontsize=6)
         row[1].imshow(gt, cmap="gray", vmin=0, vmax=max(1, gt.max()))
         for axis, job in zip(row[2:], jobs, strict=True):
             if name in job.names and job.scores is not None:
-                pred, _ = read_grey(job.files[job.names.index(name)][0])
-                axis.imshow(colour_errors(pred, gt))
+                axis.imshow(colour_errors(scoring.picture_of(job, name), gt))
                 axis.set_xlabel(f"{by} {job.scores.per_image[by][job.names.index(name)]:.3f}", fontsize=7, labelpad=1)
     figure.supxlabel("green: hit    orange: false alarm    blue: missed", fontsize=8)
     for axis, title in zip(grid[0], ("image", "gt", *(job.method for job in jobs)), strict=True):

@@ -1,13 +1,18 @@
 """Pictures to look at before the scores: rows of image | mask | map.
 
 python -m tools.panels --images DIR --masks DIR --maps [NAME=]DIR [--maps ...] --out FILE.png [--most N]
+                       [--label_values 0,80,160,255]
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from files import by_image, find_images, find_masks, list_images, read_image, read_labels
+from tools.check_data import COLOURS, numbers
 
 HEIGHT = 160  # of every cell, in pixels
 GAP = 4
@@ -20,36 +25,62 @@ def main() -> None:
     parser.add_argument("--maps", required=True, action="append", help="[NAME=]DIR, once per method")
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--most", type=int, default=8, help="number of images, evenly spaced over the folder")
+    parser.add_argument("--label_values", type=numbers, default=(), help="masks and maps are label images of these")
     given = parser.parse_args()
     named = [text.rpartition("=") for text in given.maps]
-    columns = {"image": given.images, "mask": given.masks}
-    columns |= {name or Path(folder).name: Path(folder) for name, _, folder in named}
-    write_panel(columns, given.out, given.most)
-    print(f"{given.out}: {' | '.join(columns)}")
+    maps = {name or Path(folder).name: Path(folder) for name, _, folder in named}
+    try:
+        write_panel(given.images, given.masks, maps, given.out, given.most, given.label_values)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    print(f"{given.out}: {' | '.join(('image', 'mask', *maps))}")
 
 
-def write_panel(columns: dict[str, Path], out: Path, most: int = 8) -> None:
-    """One row per stem that every folder of `columns` holds, at most `most`; ValueError if they share none."""
-    files = {title: {p.stem: p for p in sorted(folder.iterdir()) if p.is_file()} for title, folder in columns.items()}
-    shared = sorted(set.intersection(*(set(found) for found in files.values())))
+def write_panel(
+    images: Path, masks: Path, maps: dict[str, Path], out: Path, most: int = 8, label_values: Sequence[int] = ()
+) -> None:
+    """One row per image that has a mask and every map, at most `most`; ValueError if there is none.
+
+    Folders as for scoring: masks and maps named like the images, or with a suffix. Label images are drawn in colours.
+    """
+    pictures = find_images(images)
+    names = {"mask": by_image(pictures, find_masks(masks))}
+    names |= {
+        title: by_image(pictures, {name: (path,) for name, path in list_images(folder).items()})
+        for title, folder in maps.items()
+    }
+    shared = [name for name in pictures if all(name in found for found in names.values())]
     if not shared:
-        raise ValueError(f"no file name is shared by {', '.join(map(str, columns.values()))}")
+        raise ValueError(
+            f"no image of {images} has a mask in {masks} and a map in {', '.join(map(str, maps.values()))}"
+        )
     chosen = [shared[i] for i in np.unique(np.linspace(0, len(shared) - 1, min(most, len(shared))).round().astype(int))]
-    rows = [[_cell(found[stem]) for found in files.values()] for stem in chosen]
+    rows = [
+        [_cell(read_image(pictures[name])), *(_grey(found[name], label_values) for found in names.values())]
+        for name in chosen
+    ]
     width = max(cell.shape[1] for row in rows for cell in row)
-    sheet = [_row([_title(title, width) for title in columns], width)] + [_row(row, width) for row in rows]
+    titles = [_title(title, width) for title in ("image", *names)]
+    sheet = [_row(titles, width), *(_row(row, width) for row in rows)]
     out.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(out), np.concatenate(sheet)):
+    if out.suffix.lower() not in (".png", ".jpg") or not cv2.imwrite(str(out), np.concatenate(sheet)[..., ::-1]):
         raise OSError(f"could not write {out}; expected a name ending in .png or .jpg, and room on the disk")
 
 
-def _cell(path: Path) -> np.ndarray:
-    cell = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    if cell is None:
-        raise ValueError(f"{path} cannot be decoded as an image")
-    return cv2.resize(
-        cell, (max(1, round(cell.shape[1] * HEIGHT / cell.shape[0])), HEIGHT), interpolation=cv2.INTER_AREA
-    )
+def _grey(paths: Sequence[Path], label_values: Sequence[int]) -> np.ndarray:
+    """A mask or a map; of a label image each value in its colour."""
+    if not label_values:
+        return _cell(np.maximum.reduce([read_image(path) for path in paths]))
+    labels = read_labels(paths, label_values)
+    picture = np.zeros((*labels.shape, 3), np.uint8)
+    for value, colour in zip(label_values, COLOURS.values()):
+        picture[labels == value] = colour[::-1]
+    return _cell(picture)
+
+
+def _cell(picture: np.ndarray) -> np.ndarray:
+    width = max(1, round(picture.shape[1] * HEIGHT / picture.shape[0]))
+    return cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA)
 
 
 def _title(text: str, width: int) -> np.ndarray:

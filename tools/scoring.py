@@ -14,7 +14,18 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from files import Masks, by_image, find_masks, find_pairs, list_images, mask_folder, read_grey, read_labels, union
+from files import (
+    Masks,
+    areas_of_grey,
+    by_image,
+    find_masks,
+    find_pairs,
+    list_images,
+    mask_folder,
+    read_grey,
+    read_labels,
+    union,
+)
 from metrics import Scores
 
 CHUNK = 16  # images a process takes at a time
@@ -48,6 +59,7 @@ class Job:
     dataset: str
     method: str
     run: int  # 1, or the number of the fold or seed
+    runs: int  # how many there are
     gt: Path
     maps: Path
     only: frozenset[str] | None = None  # the images of a fold; None: all
@@ -100,7 +112,7 @@ def jobs_of_folds(
 ) -> list[Job]:
     """A job per fold, given as (folder of its maps, names of its images): runs of one method, hence mean ± std."""
     return _paired(
-        Job(dataset, method, run, gt, maps, frozenset(names), task, part)
+        Job(dataset, method, run, len(folds), gt, maps, frozenset(names), task, part)
         for part in task.labels or [""]
         for run, (maps, names) in enumerate(folds, start=1)
     )
@@ -109,7 +121,7 @@ def jobs_of_folds(
 def jobs_of(sets: dict[str, Path], methods: dict[str, list[Path]], several: bool, task: Task = BINARY) -> list[Job]:
     """A job per set, class, method and run, paired. With several sets the maps of each are in a folder of its name."""
     return _paired(
-        Job(name, method, run, root, folder / name if several else folder, None, task, part)
+        Job(name, method, run, len(folders), root, folder / name if several else folder, None, task, part)
         for name, root in sets.items()
         for part in task.labels or [""]
         for method, folders in methods.items()
@@ -133,7 +145,7 @@ def pair(job: Job) -> None:
         folder, job.maps_are_labels = maps_of(job)
         maps = list_images(folder)
         fields: dict[str, Path | None] = {}
-        if job.task.field_of_view:
+        if job.task.field_of_view or job.only is not None:
             found = find_pairs(job.gt, job.task.include, job.task.field_of_view)
             masks, fields = {p.name: p.masks for p in found}, {p.name: p.within for p in found}
         else:
@@ -148,21 +160,32 @@ def pair(job: Job) -> None:
         job.notes.append(f"{len(missing)} of {len(masks)} masks have no map and are NOT scored, first {missing[0]}")
     if extra:
         job.notes.append(f"{len(extra)} maps have no mask and are left out, first {extra[0]}")
+    if job.maps_are_labels and not job.task.prefer_labels:
+        job.notes.append("scored from label images, for want of grey maps of each class")
     job.names = [name for name in masks if name in maps]
     job.files = [Case(maps[name], masks[name], fields.get(name)) for name in job.names]
     if not job.files:
         hint = "; maps of several classes? Give classes and label_values" if (folder / "label").is_dir() else ""
-        job.error = f"no map in {folder} is named like a mask in {gt_folder}; first mask {next(iter(masks))}{hint}"
+        first = next(iter(masks), "none: of another fold, seed or split?")
+        job.error = f"no map in {folder} is named like a mask in {job.gt}; first mask {first}{hint}"
 
 
 def maps_of(job: Job) -> tuple[Path, bool]:
-    """(folder, whether it holds label images): of a class its grey maps, or label images, in label/ or not."""
-    if not job.part:
+    """(folder, whether it holds label images) of a class: grey maps of every class, or label images, in label/ or not.
+
+    Decided alike for all classes of a set; ValueError where some classes have grey maps and others have none.
+    """
+    if len(job.task.labels) < 2:
         return job.maps, False
-    grey, labels = job.maps / job.part, job.maps / "label"
-    if grey.is_dir() and not (job.task.prefer_labels and labels.is_dir()):
-        return grey, False
-    return (labels if labels.is_dir() else job.maps), True
+    grey = [name for name in job.task.labels if (job.maps / name).is_dir()]
+    labels = job.maps / "label"
+    if labels.is_dir() and (job.task.prefer_labels or not grey):
+        return labels, True
+    if lacking := [name for name in job.task.labels if grey and name not in grey]:
+        raise ValueError(
+            f"{job.maps} has maps of {', '.join(grey)} and none of {', '.join(lacking)}; predict them again"
+        )
+    return (job.maps / job.part, False) if grey else (job.maps, True)
 
 
 def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, keep_curves: bool = False) -> None:
@@ -208,10 +231,13 @@ def score_files(
 
     def read(what: str, paths: Masks, labelled: bool) -> np.ndarray:
         if labelled:
-            return np.where(read_labels(paths, [*labels.values()]) == labels[part], np.uint8(255), np.uint8(0))
+            return class_mask(paths, labels, part)
         array, note = read_masks(paths)
         if note:
             notes.setdefault(f"{what} are {note}, converted to 8-bit grey", []).append(paths[0].name)
+        if what == "masks" and areas_of_grey(array) is not None:
+            note = "masks have areas between black and white, cut at half of the largest value (several classes?)"
+            notes.setdefault(note, []).append(paths[0].name)
         return array
 
     for case in files:
@@ -219,8 +245,29 @@ def score_files(
         if pred.shape != gt.shape:
             notes.setdefault("maps differ in size from the mask and were resized (bicubic)", []).append(case.map.name)
             pred = np.asarray(Image.fromarray(pred).resize(gt.shape[::-1]))
-        scores.update(pred, gt, read_masks((case.within,))[0] if case.within else None)
+        within = read_masks((case.within,))[0] if case.within else None
+        if within is not None and within.shape != gt.shape:
+            raise ValueError(
+                f"{case.within} has shape {within.shape} but {case.masks[0]} {gt.shape}; they must be equal"
+            )
+        try:
+            scores.update(pred, gt, within)
+        except ValueError as error:
+            raise ValueError(f"{', '.join(map(str, filter(None, case[::2])))}: {error}") from error
     return scores, notes
+
+
+def class_mask(paths: Masks, labels: dict[str, int], part: str) -> np.ndarray:
+    """(H, W) uint8: 255 where a label image is of one class."""
+    return np.where(read_labels(paths, [*labels.values()]) == labels[part], np.uint8(255), np.uint8(0))
+
+
+def picture_of(job: Job, name: str, gt: bool = False) -> np.ndarray:
+    """(H, W) uint8 of the map, or of the mask, that a job scores for an image."""
+    case = job.files[job.names.index(name)]
+    if job.part and (gt or job.maps_are_labels):
+        return class_mask(case.masks if gt else (case.map,), job.task.labels, job.part)
+    return read_masks(case.masks if gt else (case.map,))[0]
 
 
 def read_masks(paths: Masks) -> tuple[np.ndarray, str]:

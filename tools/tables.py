@@ -12,6 +12,8 @@ import numpy as np
 from metrics import PROTOCOLS, Scores, lower_is_better
 from tools import statistics
 
+LATEX = {c: "\\" + c for c in "_%&#${}"} | {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\textasciitilde{}"}
+MARKDOWN = {"|": r"\|"}
 FILES = ("scores.csv", "summary.json", "tables.md", "tables.tex")
 
 
@@ -25,6 +27,7 @@ class Row(NamedTuple):
     scores: Scores
     part: str = ""  # the class, of several
     counts: bool = True  # whether the class is one of the mean's
+    runs: int = 1  # of the method on this data set, those included that could not be scored
 
     @property
     def shown(self) -> str:
@@ -52,13 +55,15 @@ class Block(NamedTuple):
 
 def terminal(rows: Sequence[Row], show: Show = ALL) -> str:
     """Aligned columns; * the best and + the second of a data set."""
-    return _terminal(blocks(rows), show)
+    found = blocks(rows)
+    legend = "\n\n* best, + second" if any(len(block.lines) > 1 for block in found) else ""
+    return _terminal(found, show) + legend
 
 
 def markdown(rows: Sequence[Row], show: Show = ALL) -> str:
     """A Markdown table per data set; best bold, second underlined."""
     parts = []
-    for title, header, body in _tables(blocks(rows), show, "**{}**", "<u>{}</u>"):
+    for title, header, body in _tables(blocks(rows), show, "**{}**", "<u>{}</u>", MARKDOWN):
         lines = [header, ["---"] + ["---:"] * (len(header) - 1), *body]
         parts.append(f"### {title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines))
     return "\n\n".join(parts) + "\n"
@@ -67,7 +72,7 @@ def markdown(rows: Sequence[Row], show: Show = ALL) -> str:
 def latex(rows: Sequence[Row], show: Show = ALL) -> str:
     """A booktabs tabular per data set; best bold, second underlined, an arrow says which way is better."""
     parts = []
-    for title, header, body in _tables(blocks(rows), show, r"\textbf{{{}}}", r"\underline{{{}}}", escape=True):
+    for title, header, body in _tables(blocks(rows), show, r"\textbf{{{}}}", r"\underline{{{}}}", LATEX):
         header = [name.replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$") for name in header]
         lines = [" & ".join(line).replace("±", r"$\pm$") + r" \\" for line in [header, *body]]
         lines = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
@@ -84,7 +89,7 @@ def groups(rows: Sequence[Row], group_of: Callable[[str], str], show: Show = ALL
         for i, name in enumerate(row.names):
             places.setdefault(group_of(name), []).append(i)
         lines = {group: [row.scores.subset(members).result()] for group, members in places.items()}
-        mean = _mean([results[0] for results in lines.values()])
+        mean = _mean([results[0] for results in lines.values()], row.scores.undefined_rule)
         title = f"{_label(row)} on {row.shown}, its {len(lines)} groups"
         found.append(Block(title, row.scores.protocol, lines | {"mean of groups": [mean]}, "group"))
     return _terminal(found, show)
@@ -98,66 +103,110 @@ def blocks(rows: Sequence[Row]) -> list[Block]:
         parts = list(dict.fromkeys(row.part for row in mine))
         for part in parts:
             chosen = [row for row in mine if row.part == part]
-            images = " + ".join(dict.fromkeys(str(len(row.scores)) for row in chosen))
             lines: dict[str, list[dict[str, float]]] = {}
+            images: dict[str, set[str]] = {}
             for row in chosen:
                 lines.setdefault(row.method, []).append(row.scores.result())
-            protocol = chosen[0].scores.protocol
-            found.append(Block(f"{chosen[0].shown}, {images} images, protocol {protocol}", protocol, lines))
+                images.setdefault(row.method, set()).update(row.names)
+            counts = " + ".join(dict.fromkeys(str(len(names)) for names in images.values()))
+            protocol, title = chosen[0].scores.protocol, f"{chosen[0].shown}, {counts} images"
+            found.append(Block(f"{title}{_runs(chosen)}, protocol {protocol}", protocol, lines))
         if len(parts) > 1:
             found.append(_mean_of_classes(mine))
     return found
 
 
+def _runs(rows: Sequence[Row]) -> str:
+    """How many runs there are, where a method has several; those that could not be scored are missing by name."""
+    there = {row.method: sum(other.method == row.method for other in rows) for row in rows}
+    texts = [
+        f"{there[row.method]} runs" if there[row.method] == row.runs else f"ONLY {there[row.method]} of {row.runs} runs"
+        for row in rows
+        if row.runs > 1
+    ]
+    return "".join(f", {text}" for text in dict.fromkeys(texts))
+
+
 def _mean_of_classes(rows: Sequence[Row]) -> Block:
     counting = [row for row in rows if row.counts]
+    parts = list(dict.fromkeys(row.part for row in counting))
+    scores = rows[0].scores
     lines: dict[str, list[dict[str, float]]] = {}
     for method, run in dict.fromkeys((row.method, row.run) for row in counting):
-        results = [row.scores.result() for row in counting if (row.method, row.run) == (method, run)]
-        lines.setdefault(method, []).append(_mean(results))
-    classes = ", ".join(dict.fromkeys(row.part for row in counting))
-    protocol = rows[0].scores.protocol
-    return Block(f"{rows[0].dataset}, mean of {classes}, protocol {protocol}", protocol, lines)
+        mine = {row.part: row.scores.result() for row in counting if (row.method, row.run) == (method, run)}
+        # a class that could not be scored leaves no mean: one of the others would be of something else
+        lacking = dict.fromkeys(scores.names, math.nan)
+        mean = _mean(list(mine.values()), scores.undefined_rule) if len(mine) == len(parts) else lacking
+        lines.setdefault(method, []).append(mean)
+    title = f"{rows[0].dataset}, mean of {', '.join(parts)}{_runs(counting[:1] and _of_one_class(counting))}"
+    return Block(f"{title}, protocol {scores.protocol}", scores.protocol, lines)
 
 
-def _mean(results: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Score by score, without those that are undefined."""
-    columns = {name: [r[name] for r in results if not math.isnan(r[name])] for name in results[0]}
-    return {name: float(np.mean(values)) if values else math.nan for name, values in columns.items()}
+def _of_one_class(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.part == rows[0].part]
 
 
-def confidence(rows: Sequence[Row]) -> str:
-    """95 % intervals of every score, and for each pair of methods a paired test per score."""
+def _mean(results: Sequence[dict[str, float]], undefined_rule: str) -> dict[str, float]:
+    """Score by score; without those that are undefined, unless the rule is to propagate them."""
+    return {name: _average([r[name] for r in results], undefined_rule == "propagate") for name in results[0]}
+
+
+def _average(values: Sequence[float], propagate: bool = False) -> float:
+    kept = [value for value in values if propagate or not math.isnan(value)]
+    return float(np.mean(kept)) if kept else math.nan
+
+
+def confidence(rows: Sequence[Row], show: Show = ALL) -> str:
+    """95 % intervals of every score, and for each pair of methods a paired test per score; folds are pooled."""
     parts = []
-    for dataset, group in _by_dataset(rows).items():
-        header = ["method", *group[0].scores.names]
-        body = [
-            [_label(row)] + [f"{low:.4f}..{high:.4f}" for low, high in statistics.intervals(row.scores).values()]
-            for row in group
-        ]
-        parts.append(_aligned(f"{dataset}: 95 % bootstrap intervals, images resampled", header, body))
+    for shown, group in _by_dataset(_pooled(rows)).items():
+        names = _columns(show, group[0].scores.protocol)
+        factors = [_factor(name, show, group[0].scores.protocol) for name in names]
+        body = []
+        for row in group:
+            found = statistics.intervals(row.scores)
+            cells = [f"{found[n][0] * f:.4f}..{found[n][1] * f:.4f}" for n, f in zip(names, factors, strict=True)]
+            body.append([_label(row), *cells])
+        title = f"{shown}: 95 % bootstrap intervals, images resampled" + (", per cent" if show.percent else "")
+        parts.append(_aligned(title, ["method", *names], body))
         tests = statistics.paired_tests([(_label(row), row.names, row.scores) for row in group])
         if tests:
-            body = [[f"{a} - {b}", *(_p(p) for p in found.values())] for (a, b), found in tests.items()]
-            parts.append(_aligned(f"{dataset}: paired Wilcoxon p, per image (uncorrected)", header, body))
+            body = [[f"{a} - {b}", *(_p(found[name]) for name in names)] for (a, b), found in tests.items()]
+            title = f"{shown}: paired Wilcoxon p, per image (uncorrected)"
+            parts.append(_aligned(title, ["method", *names], body))
     return "\n\n".join(parts)
 
 
-def write(rows: Sequence[Row], folder: Path, show: Show = ALL) -> None:
-    """scores.csv (a row per image), summary.json, tables.md and tables.tex in `folder`."""
+def _pooled(rows: Sequence[Row]) -> list[Row]:
+    """Folds of a method as one run over all of their images; runs over the same images stay apart."""
+    found: list[Row] = []
+    for row in rows:
+        known = next((i for i, r in enumerate(found) if (r.shown, r.method) == (row.shown, row.method)), None)
+        if known is None or set(found[known].names) & set(row.names):
+            found.append(row)
+            continue
+        whole = Scores(row.scores.protocol, row.scores.undefined_rule, keep_curves=True)
+        whole.merge(found[known].scores).merge(row.scores)
+        found[known] = found[known]._replace(names=found[known].names + row.names, scores=whole)
+    return found
+
+
+def write(rows: Sequence[Row], folder: Path, show: Show = ALL, also: Sequence[str] = ()) -> None:
+    """scores.csv (a row per image), summary.json, tables.md and tables.tex in `folder`; tables.md ends with `also`."""
     folder.mkdir(parents=True, exist_ok=True)
     names = rows[0].scores.names
     with open(folder / "scores.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("protocol", "dataset", "method", "run", "image", *names))
+        writer.writerow(("protocol", "dataset", "class", "method", "run", "image", *names))
         for row in rows:
             table = np.stack([row.scores.per_image[name] for name in names], 1)
             for image, values in zip(row.names, table.tolist(), strict=True):
-                writer.writerow((row.scores.protocol, row.shown, row.method, row.run, image, *values))
+                writer.writerow((row.scores.protocol, row.dataset, row.part, row.method, row.run, image, *values))
     summary = [
         {
             "protocol": row.scores.protocol,
-            "dataset": row.shown,
+            "dataset": row.dataset,
+            "class": row.part,
             "method": row.method,
             "run": row.run,
             "images": len(row.scores),
@@ -168,7 +217,7 @@ def write(rows: Sequence[Row], folder: Path, show: Show = ALL) -> None:
         for row in rows
     ]
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    (folder / "tables.md").write_text(markdown(rows, show))
+    (folder / "tables.md").write_text(markdown(rows, show) + "".join(f"\n```\n{text}\n```\n" for text in also))
     (folder / "tables.tex").write_text(latex(rows, show))
 
 
@@ -176,21 +225,28 @@ def _terminal(found: Sequence[Block], show: Show) -> str:
     return "\n\n".join(_aligned(*table) for table in _tables(found, show, "{}*", "{}+"))
 
 
-def _tables(found: Sequence[Block], show: Show, best: str, second: str, escape: bool = False):
+def _tables(found: Sequence[Block], show: Show, best: str, second: str, escape: dict[str, str] | None = None):
     """(title, header, body) of each block, with the best and the second score of each column of methods marked."""
     for block in found:
-        rules = PROTOCOLS[block.protocol]
-        names = require_columns(show.columns, block.protocol) or rules.NAMES
+        names = _columns(show, block.protocol)
         arrows = [f"{_escaped(name, escape)} {'↓' if lower_is_better(name) else '↑'}" for name in names]
         body = [[_escaped(line, escape)] for line in block.lines]
         for name in names:
             runs = [[result[name] for result in results] for results in block.lines.values()]
-            factor = 100 if show.percent and name not in getattr(rules, "PIXELS", ()) else 1
-            marks = _marks([float(np.mean(values)) for values in runs], lower_is_better(name))
+            factor = _factor(name, show, block.protocol)
+            marks = _marks([_average(values) for values in runs], lower_is_better(name))
             for line, values, mark in zip(body, runs, marks, strict=True):
                 pattern = {1: best, 2: second}.get(mark, "{}") if block.head == "method" else "{}"
                 line.append(pattern.format(_cell(values, factor)))
         yield block.title + (", per cent" if show.percent else ""), [block.head, *arrows], body
+
+
+def _columns(show: Show, protocol: str) -> Sequence[str]:
+    return require_columns(show.columns, protocol) or PROTOCOLS[protocol].NAMES
+
+
+def _factor(name: str, show: Show, protocol: str) -> int:
+    return 100 if show.percent and name not in getattr(PROTOCOLS[protocol], "PIXELS", ()) else 1
 
 
 def require_columns(columns: Sequence[str], protocol: str) -> Sequence[str]:
@@ -203,11 +259,13 @@ def require_columns(columns: Sequence[str], protocol: str) -> Sequence[str]:
 
 
 def _cell(values: Sequence[float], factor: int = 1) -> str:
-    """A score, or the mean ± standard deviation (N - 1) of several runs."""
-    digits = 4 if factor == 1 else 2
-    if len(values) == 1:
-        return f"{values[0] * factor:.{digits}f}"
-    return f"{np.mean(values) * factor:.{digits}f} ± {np.std(values, ddof=1) * factor:.{digits}f}"
+    """A score, or the mean ± standard deviation (N - 1) of several runs, of those where it is defined."""
+    digits, kept = 4 if factor == 1 else 2, [value * factor for value in values if not math.isnan(value)]
+    if len(values) == 1 or not kept:
+        return f"{_average(values) * factor:.{digits}f}"
+    some = f" ({len(kept)} of {len(values)})" if len(kept) < len(values) else ""
+    spread = f" ± {np.std(kept, ddof=1):.{digits}f}" if len(kept) > 1 else ""
+    return f"{np.mean(kept):.{digits}f}{spread}{some}"
 
 
 def _label(row: Row) -> str:
@@ -243,5 +301,5 @@ def _p(value: float) -> str:
     return "-" if math.isnan(value) else "<0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
-def _escaped(text: str, escape: bool) -> str:
-    return "".join("\\" + c if c in "_%&#${}" else c for c in text) if escape else text
+def _escaped(text: str, escape: dict[str, str] | None) -> str:
+    return "".join((escape or {}).get(letter, letter) for letter in text)
