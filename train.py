@@ -214,9 +214,10 @@ def resume(cfg: Config, parts: dict[str, Any], pairs: Parts, say: Callable) -> t
     path = Path(cfg.run_folder, "last.pt")
     state = checkpoint.load(path)
     checkpoint.require_same(dataclasses.asdict(cfg), state["config"], MAY_CHANGE | set(cfg.resume_changed))
-    if changed := {pair.name for pair in pairs.train} ^ set(state["pairs"]):
+    names = {pair.name for pair in pairs.train}
+    if changed := names ^ set(before := state.get("pairs", names)):
         raise ValueError(
-            f"{path} was trained on {len(state['pairs'])} images, now there are {len(pairs.train)}; {len(changed)} "
+            f"{path} was trained on {len(before)} images, now there are {len(pairs.train)}; {len(changed)} "
             f"are in one of both alone, first {min(changed)}. Put the data back, or start anew"
         )
     for name, part in parts.items():

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -199,12 +199,12 @@ def find_masks(root: str | Path, include: str = "") -> dict[str, Masks]:
 def by_image(images: dict[str, Path], masks: dict[str, Masks]) -> dict[str, Masks]:
     """`masks` under the names of their images; one that pairs with none keeps its own.
 
-    Where all masks end in one and the same word that no data set here has (_lesion), that is taken for the suffix.
+    Where all masks end in one and the same word that no data set here has (_polyp), that is taken for the suffix.
     """
     known = {_bare_image(name): name for name in images}
     bares = {name: _bare_mask(name) for name in masks}
     if not (set(masks) | set(bares.values())) & (images.keys() | known.keys()):
-        suffix = _shared_suffix(images, list(masks)) if masks else ""
+        suffix = _shared_suffix(images, list(masks))
         bares = {name: name.removesuffix(suffix) for name in masks}
     paired: dict[str, Masks] = {}
     for name, paths in masks.items():
@@ -219,13 +219,14 @@ def by_image(images: dict[str, Path], masks: dict[str, Masks]) -> dict[str, Mask
     return paired
 
 
-def _shared_suffix(images: Iterable[str], masks: Sequence[str]) -> str:
-    for image in sorted(images, key=len, reverse=True):
-        for mask in masks:
-            suffix = mask.removeprefix(image)
-            if suffix not in ("", mask) and all(other.endswith(suffix) for other in masks):
-                return suffix
-    return ""
+def _shared_suffix(images: dict[str, Path], masks: Sequence[str]) -> str:
+    """The end that all masks have in common, cut so that most of them then bear an image's name."""
+    end = masks[0] if masks else ""
+    for mask in masks:
+        while not mask.endswith(end):
+            end = end[1:]
+    cuts = [end[i:] for i in range(len(end))]
+    return max(cuts, key=lambda cut: sum(mask.removesuffix(cut) in images for mask in masks), default="")
 
 
 def _kind(mask: Path) -> str:
@@ -299,7 +300,8 @@ def _pairs_of_one_folder(root: Path, include: str, field_of_view: str) -> list[P
 def _in_one_folder(files: dict[str, Path]) -> tuple[dict[str, Path], dict[str, Masks]]:
     """(images, their masks) of files that lie together: a mask is named like an image, with a word more."""
     of = {name: _bare_mask(name) for name in files}
-    bare_images = {name for name in files if of[name] == name} | {_bare_image(n) for n in files if of[n] == n}
+    plain = {name for name in files if of[name] == name}
+    bare_images = plain | set(map(_bare_image, plain))
     images = {name: path for name, path in files.items() if of[name] == name or of[name] not in bare_images}
     return images, by_image(images, {name: (path,) for name, path in files.items() if name not in images})
 

@@ -143,7 +143,7 @@ def _open(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             image.load()  # unlike OpenCV, Pillow refuses a truncated file
-            several = getattr(image, "n_frames", 1)
+            several = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a camera's JPEG with a preview
             turned = image.getexif().get(0x0112, 1) != 1
             extrema = image.getextrema() if image.mode in ("RGBA", "LA") else ()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -364,6 +364,32 @@ def test_clips_with_their_own_frames_and_masks(tmp_path, write_png):
     assert files.find_masks(tmp_path).keys() == files.find_images(tmp_path).keys()
 
 
+def test_sun_seg_keeps_its_cases_of_seen_and_unseen(tmp_path, write_png):
+    for part, case in (("Seen", "case10_3"), ("Seen", "case14_1"), ("Unseen", "case1_1")):
+        root = tmp_path / "TestEasyDataset" / part
+        write_png(root / "Frame" / case / "case_M_20181001094511_a1-b2_image0001.jpg", IMAGE)
+        write_png(root / "GT" / case / "case_M_20181001094511_a1-b2_image0001.png", blob(0))
+    found = find_pairs(tmp_path / "TestEasyDataset")
+    assert {files.group_of(pair.name) for pair in found} == {"Seen/case10_3", "Seen/case14_1", "Unseen/case1_1"}
+    assert (
+        files.find_masks(tmp_path / "TestEasyDataset").keys() == files.find_images(tmp_path / "TestEasyDataset").keys()
+    )
+    assert len(find_pairs(tmp_path / "TestEasyDataset", include="^Unseen/")) == 1
+
+
+def test_the_jpeg_masks_of_kvasir_are_binary_but_for_their_edges(tmp_path, write_png):
+    y, x = np.mgrid[:531, :622]
+    disc = ((((y - 250) ** 2 + (x - 300) ** 2) < 120**2) * 255).astype(np.uint8)
+    name = "cju0qkwl35piu0993l0dewei2"
+    write_png(tmp_path / "Kvasir-SEG" / "images" / f"{name}.jpg", np.dstack([disc // 2 + 40] * 3))
+    write_png(tmp_path / "Kvasir-SEG" / "masks" / f"{name}.jpg", np.dstack([disc] * 3))
+    (tmp_path / "Kvasir-SEG" / "kavsir_bboxes.json").write_text("{}")
+    (pair,) = find_pairs(tmp_path / "Kvasir-SEG")
+    check = files.check_pairs([pair])
+    assert len(check.values) > 2, "JPEG leaves greys near black and white"
+    assert check.covered == pytest.approx((disc > 0).mean(), rel=0.01)
+
+
 def test_isic_folders_and_names(tmp_path, write_png):
     write_png(tmp_path / "ISIC2018_Task1-2_Training_Input" / "ISIC_0000000.jpg", IMAGE)
     write_png(tmp_path / "ISIC2018_Task1_Training_GroundTruth" / "ISIC_0000000_segmentation.png", blob(0))
