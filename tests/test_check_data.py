@@ -43,6 +43,22 @@ def test_the_report_says_what_there_is_and_the_sheet_outlines_it(tmp_path, write
     assert [bool(part.any()) for part in np.split(green, 4, 1)] == [True, True, True, False], "the fourth mask is empty"
 
 
+def test_classes_are_outlined_in_a_colour_each_but_for_the_commonest(tmp_path, write_png, monkeypatch, capsys):
+    labels = np.zeros((90, 90), np.uint8)
+    labels[20:60, 20:60], labels[30:40, 30:40] = 1, 2
+    write_png(tmp_path / "images" / "1.png", np.full((90, 90, 3), 80, np.uint8))
+    write_png(tmp_path / "masks" / "1.png", labels)
+    (tmp_path / "notes.txt").write_text("")
+    words = [tmp_path, "--label_values", "0,1,2", "--out", tmp_path / "sheet.png"]
+    code, said = check(monkeypatch, capsys, *words)
+    assert (code, "1 images with the outlines of 1 green, 2 orange" in said) == (0, True)
+    assert "not used     1 other files, first" in said and "notes.txt" in said
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    green, orange = ((sheet == check_data.COLOURS[name]).all(2) for name in ("green", "orange"))
+    assert green.sum() > orange.sum() > 50
+    assert not green[:30].any(), "no frame around the picture"
+
+
 def test_every_faulty_file_is_named_and_the_others_are_shown(polyp_folder, monkeypatch, capsys):
     root = polyp_folder / "TrainDataset"
     (root / "image" / "001.png").write_bytes(b"no image")
@@ -51,7 +67,7 @@ def test_every_faulty_file_is_named_and_the_others_are_shown(polyp_folder, monke
     assert code == 1
     faulty = [line for line in said.splitlines() if line.startswith("faulty: ")]
     assert ["001.png cannot be decoded" in faulty[0], "003.png is 6x5 but" in faulty[1], len(faulty)] == [True, True, 2]
-    assert "4 images with the outline" in said
+    assert "4 images with outlined masks" in said
     with pytest.raises(ValueError, match=r"001\.png cannot .*; 1 more files are faulty, `python -m tools.check_data`"):
         check_pairs(find_pairs(root))
 

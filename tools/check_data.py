@@ -54,9 +54,13 @@ def main() -> None:
         print(f"faulty: {problem}")
     sound = [pair for pair in pairs if pair.name not in problems]
     if sound:
-        write_sheet(sound, given.out, given.most, given.label_values)
-        colours = ", ".join(f"{value} {name}" for value, name in zip(given.label_values, itertools.cycle(COLOURS)))
-        outlines = f"the outlines of {colours}" if colours else "the outline of their masks"
+        # the commonest class surrounds the others; its outline would be theirs again
+        values = sorted(given.label_values, key=lambda value: -check.classes[value][1] if check else 0)[1:]
+        colours = dict(zip(values, itertools.cycle(COLOURS)))
+        write_sheet(sound, given.out, given.most, given.label_values, {v: COLOURS[c] for v, c in colours.items()})
+        outlines = (
+            "the outlines of " + ", ".join(f"{v} {c}" for v, c in colours.items()) if colours else "outlined masks"
+        )
         print(f"{given.out}: {min(given.most, len(sound))} images with {outlines}")
     sys.exit(1 if problems else 0)
 
@@ -88,10 +92,19 @@ def report(pairs: list[Pair], groups: set[str], check: Check | None, unused: lis
     return "\n".join(lines)
 
 
-def write_sheet(pairs: list[Pair], out: Path, most: int = 24, label_values: Sequence[int] = ()) -> None:
-    """A grid of at most `most` images, each with its name and the outline of its mask, or of each class in a colour."""
+def write_sheet(
+    pairs: list[Pair],
+    out: Path,
+    most: int = 24,
+    label_values: Sequence[int] = (),
+    colours: dict[int, tuple[int, int, int]] | None = None,
+) -> None:
+    """A grid of at most `most` images, each with its name and the outline of its mask.
+
+    Of label images the outlines of those values that have a colour (blue, green, red).
+    """
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int))
-    cells = [_cell(pairs[i], label_values) for i in chosen]
+    cells = [_cell(pairs[i], label_values, colours or {}) for i in chosen]
     blank = np.full_like(cells[0], 255)
     cells += [blank] * (-len(cells) % min(COLUMNS, len(cells)))
     columns = min(COLUMNS, len(cells))
@@ -106,12 +119,15 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-def _cell(pair: Pair, label_values: Sequence[int]) -> np.ndarray:
+def _cell(pair: Pair, label_values: Sequence[int], colours: dict[int, tuple[int, int, int]]) -> np.ndarray:
     image, planes = read_image(pair.image), read_planes(pair.masks, label_values)
     scale = CELL / max(image.shape[:2])
     side = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     picture = np.ascontiguousarray(cv2.resize(image, side, interpolation=cv2.INTER_AREA)[..., ::-1])
-    for plane, colour in zip(planes, itertools.cycle(COLOURS.values())):
+    drawn = [colours.get(value) for value in label_values] or [COLOURS["green"]]
+    for plane, colour in zip(planes, drawn, strict=True):
+        if colour is None:
+            continue
         mask = cv2.resize(plane, side, interpolation=cv2.INTER_AREA) > 127
         outline, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(picture, outline, -1, colour, 1)
