@@ -6,6 +6,7 @@ python -m tools.panels --images DIR --masks DIR --maps [NAME=]DIR [--maps ...] -
 
 import argparse
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import cv2
@@ -55,8 +56,9 @@ def write_panel(
             f"no image of {images} has a mask in {masks} and a map in {', '.join(map(str, maps.values()))}"
         )
     chosen = [shared[i] for i in np.unique(np.linspace(0, len(shared) - 1, min(most, len(shared))).round().astype(int))]
+    colours = _colours(names["mask"][chosen[0]], label_values)
     rows = [
-        [_cell(read_image(pictures[name])), *(_grey(found[name], label_values) for found in names.values())]
+        [_cell(read_image(pictures[name])), *(_grey(found[name], colours) for found in names.values())]
         for name in chosen
     ]
     width = max(cell.shape[1] for row in rows for cell in row)
@@ -67,13 +69,22 @@ def write_panel(
         raise OSError(f"could not write {out}; expected a name ending in .png or .jpg, and room on the disk")
 
 
-def _grey(paths: Sequence[Path], label_values: Sequence[int]) -> np.ndarray:
-    """A mask or a map; of a label image each value in its colour."""
+def _colours(mask: Sequence[Path], label_values: Sequence[int]) -> dict[int, tuple[int, int, int]]:
+    """Value -> colour (blue, green, red); what there is most of in one label image stays black."""
     if not label_values:
+        return {}
+    around = int(np.bincount(read_labels(mask, label_values).ravel()).argmax())
+    others = [value for value in label_values if value != around]
+    return {around: (0, 0, 0)} | dict(zip(others, cycle(COLOURS.values())))
+
+
+def _grey(paths: Sequence[Path], colours: dict[int, tuple[int, int, int]]) -> np.ndarray:
+    """A mask or a map; of a label image each value in its colour."""
+    if not colours:
         return _cell(np.maximum.reduce([read_image(path) for path in paths]))
-    labels = read_labels(paths, label_values)
+    labels = read_labels(paths, [*colours])
     picture = np.zeros((*labels.shape, 3), np.uint8)
-    for value, colour in zip(label_values, COLOURS.values()):
+    for value, colour in colours.items():
         picture[labels == value] = colour[::-1]
     return _cell(picture)
 
