@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs import Config, parse
-from files import group_of, held_out_of, maps_of_fold
+from files import find_pairs, group_of, hold_out, maps_of_fold
 from tools import scoring, tables
 
 
@@ -68,15 +68,17 @@ def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[scoring
         sets, several = scoring.sets_of(gt)
         return scoring.jobs_of(sets, methods, several, task)
     methods = methods or {cfg.network: [Path(cfg.mapspath)]}
-    if not held_out_of(cfg):
+    folds = range(1, max(1, cfg.folds) + 1)
+    pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view) if cfg.folds or cfg.split else []
+    names = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold)).test] for fold in folds if pairs]
+    if not any(names):
         return scoring.jobs_of({name: Path(cfg.testpath, name) for name in cfg.testsets}, methods, True, task)
     # each --pred is then what mapspath is: a folder of folds
     if many := [name for name, roots in methods.items() if len(roots) > 1]:
         raise ValueError(
             f"--pred {many[0]} is given more than once; of a Config with folds give the folder of its folds"
         )
-    root, folds, task = Path(cfg.datapath), range(1, max(1, cfg.folds) + 1), task._replace(include=cfg.include)
-    names = [[pair.name for pair in held_out_of(replace(cfg, fold=fold))] for fold in folds]
+    root, task = Path(cfg.datapath), task._replace(include=cfg.include)
     jobs = []
     for method, (maps,) in methods.items():
         found = [maps_of_fold(cfg, fold, maps) for fold in folds]

@@ -128,14 +128,18 @@ def _look_closely(pair: Pair, label_values: Sequence[int]) -> _Look:
             (h, w), (mh, mw) = size, mask.shape
             raise ValueError(f"{path} is {mw}x{mh} but its image {pair.image} is {w}x{h}{note}; they must be equal")
         if path == pair.within:
-            if not (mask > (127 if mask.max() > 1 else 0)).any():
+            if not _foreground(mask).any():
                 raise ValueError(f"{path} is an empty field of view; expected 255 where the image counts")
             continue
         if not labelled:
             _require_binary(path, mask)
         histogram += np.bincount(mask.ravel(), minlength=256)
-        whole |= mask > (127 if mask.max() > 1 else 0)
+        whole |= _foreground(mask)
     return _Look(size, turned, len(pair.masks), int(np.flatnonzero(histogram)[-1]), int(whole.sum()), histogram)
+
+
+def _foreground(mask: np.ndarray) -> np.ndarray:
+    return mask > (127 if mask.max() > 1 else 0)
 
 
 def _open(path: Path) -> bool:

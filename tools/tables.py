@@ -138,12 +138,8 @@ def _mean_of_classes(rows: Sequence[Row]) -> Block:
         lacking = dict.fromkeys(scores.names, math.nan)
         mean = _mean(list(mine.values()), scores.undefined_rule) if len(mine) == len(parts) else lacking
         lines.setdefault(method, []).append(mean)
-    title = f"{rows[0].dataset}, mean of {', '.join(parts)}{_runs(counting[:1] and _of_one_class(counting))}"
+    title = f"{rows[0].dataset}, mean of {', '.join(parts)}{_runs([row for row in counting if row.part == parts[0]])}"
     return Block(f"{title}, protocol {scores.protocol}", scores.protocol, lines)
-
-
-def _of_one_class(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row.part == rows[0].part]
 
 
 def _mean(results: Sequence[dict[str, float]], undefined_rule: str) -> dict[str, float]:
