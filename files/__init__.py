@@ -14,7 +14,7 @@ from files.pairs import (
     list_images,
     mask_folder,
 )
-from files.reading import areas_of_grey, read_grey, read_image, read_labels, read_mask, read_planes, union
+from files.reading import areas_of_grey, decoding, read_grey, read_image, read_labels, read_mask, read_planes, union
 from files.splits import (
     Parts,
     deal_folds,
@@ -40,6 +40,7 @@ __all__ = [
     "by_image",
     "check_pairs",
     "deal_folds",
+    "decoding",
     "file_key",
     "files_under",
     "find_images",

@@ -1,7 +1,8 @@
 """Reading image files: images, masks and maps of any format and depth, each to one array."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -60,7 +61,7 @@ def read_labels(paths: Sequence[Path], label_values: Sequence[int]) -> np.ndarra
 
 def _values(path: Path, label_values: Sequence[int]) -> np.ndarray:
     """(H, W) uint8 of a label image; of a palette image its indices or its greys, whichever are label values."""
-    with Image.open(path) as image:
+    with decoding(path), Image.open(path) as image:
         if image.mode != "P":
             return decode_mask(path)
         indices, greys = np.asarray(image), np.asarray(image.convert("L"))
@@ -112,26 +113,38 @@ def read_grey(path: str | Path) -> tuple[np.ndarray, str]:
         return (grey if grey.max() < 256 else np.round(grey / 257)).astype(np.uint8), "16-bit"
     if array.dtype != np.uint8:
         raise ValueError(f"{path} holds {array.dtype} values; save it with 8 or 16 bits")
-    with Image.open(path) as image:
+    with decoding(path), Image.open(path) as image:
         return np.asarray(image.convert("L")), {"P": "palette"}.get(image.mode, image.mode)
 
 
 def decode(path: str | Path, flags: int) -> np.ndarray:
     """An image as OpenCV's `flags` ask for it; FileNotFoundError or ValueError if it cannot be."""
-    try:
+    with decoding(path):
         data = np.fromfile(path, np.uint8)
+        if data[:3].tobytes() == b"GIF":  # OpenCV takes the palette's numbers for grey values
+            with Image.open(path) as image:
+                grey = flags & cv2.IMREAD_COLOR == 0
+                pixels = np.asarray(image.convert("L" if grey else "RGB"))
+                return pixels if grey else pixels[..., ::-1]
+        # not cv2.imread: it knows no non-ASCII name on Windows
+        array = cv2.imdecode(data, flags) if data.size else None
+        if array is None:  # OpenCV's only error
+            raise ValueError(f"{data.size} bytes, not an image")
+    return array
+
+
+@contextmanager
+def decoding(path: str | Path) -> Iterator[None]:
+    """Whatever a decoder raises at a damaged file, as one ValueError that names it; FileNotFoundError for one gone.
+
+    Pillow alone has a dozen kinds: struct.error, IndexError, TypeError, DecompressionBombError, ...
+    """
+    try:
+        yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} has vanished; is its disk still there? The run can be resumed") from error
-    if data[:3].tobytes() == b"GIF":  # OpenCV takes the palette's numbers for grey values
-        with Image.open(path) as image:
-            grey = flags & cv2.IMREAD_COLOR == 0
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
-            return pixels if grey else pixels[..., ::-1]
-    # not cv2.imread: it knows no error but None, and no non-ASCII name on Windows
-    try:
-        array = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:  # more pixels than it takes
-        array = None
-    if array is None:
-        raise ValueError(f"{path} ({data.size} bytes) cannot be decoded as an image; replace it")
-    return array
+    except Exception as error:
+        if str(error).startswith(f"{path} "):  # said already
+            raise
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} cannot be decoded ({why}); replace it") from error

@@ -1,6 +1,8 @@
 """Pairs, transforms and batches: against values measured on the original, and against hostile folders."""
 
 import shutil
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -635,3 +637,52 @@ def test_scoring_reads_a_mask_as_training_does(tmp_path, write_png):
 def test_a_long_name_is_written_whole(tmp_path):
     files.write_maps(tmp_path, "x" * 250, np.zeros((1, 8, 8), np.float32), 8, 8, {})
     assert [path.name for path in tmp_path.iterdir()] == ["x" * 250 + ".png"]
+
+
+# -------------------------------------------------------------------------------------------------- hostile files
+
+
+def bomb(path):
+    """A GIF of 200 bytes that claims 60000 x 60000 pixels."""
+    path.write_bytes(
+        b"GIF89a" + (60000).to_bytes(2, "little") * 2 + b"\x80\0\0" + b"\0" * 6 + b",\0\0\0\0" + b"\x60\xea" * 2
+    )
+
+
+def cut_tiff(path):
+    """A TIFF whose directory points beyond its end."""
+    path.write_bytes(cv2.imencode(".tif", IMAGE)[1].tobytes()[:60])
+
+
+def cut_gif(path):
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 255, (70, 80), np.uint8)
+    Image.fromarray(noise).save(path, format="GIF")
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+@pytest.mark.parametrize("make", [bomb, cut_tiff, cut_gif])
+def test_a_hostile_file_is_one_error_that_names_it_wherever_it_is_read(tmp_path, write_png, make):
+    hostile, sound = tmp_path / "hostile.gif", write_png(tmp_path / "sound.png", blob(0))
+    make(hostile)
+    for read in (
+        files.read_image,
+        files.read_mask,
+        files.read_grey,
+        lambda path: files.read_labels([path], [0, 1]),
+        lambda path: TestImages({"x": path}, Config())[0],
+        lambda path: files.check_pairs([files.Pair("x", path, (sound,))]),
+        lambda path: files.check_pairs([files.Pair("x", sound, (path,))]),
+    ):
+        with pytest.raises(ValueError, match=r"hostile\.gif cannot be decoded \(.+\); replace it$"):
+            read(hostile)
+
+
+@pytest.mark.parametrize("kind", [IndexError, TypeError, struct.error, zlib.error, EOFError, MemoryError])
+def test_whatever_a_decoder_raises_names_the_file(kind):
+    with (
+        pytest.raises(ValueError, match=r"^a\.png cannot be decoded \((of its own|\w+)\); replace it$"),
+        files.decoding("a.png"),
+    ):
+        raise kind("of its own")
