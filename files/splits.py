@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from configs import Config
-from files.pairs import SUFFIXES, Pair, find_pairs
+from files.folders import SUFFIXES
+from files.pairs import Pair, find_pairs
 
 
 class Parts(NamedTuple):

@@ -287,6 +287,12 @@ def test_a_validation_split_keeps_clips_and_volumes_whole(names, pattern):
         ("{}.png", "{}_lesion.png"),
         ("image_{}.png", "mask_{}.png"),
         ("a/{}_img.png", "a/{}_seg.png"),
+        ("CVC-ClinicDB/Original/{}.tif", "CVC-ClinicDB/Ground Truth/{}.tif"),
+        ("Tissue_Images/{}.png", "Binary_masks/{}.png"),
+        ("organ/tissue images/{}.png", "organ/mask binary/{}.png"),
+        ("img_dir/train/{}.png", "ann_dir/train/{}.png"),
+        ("JPEGImages/{}.jpg", "SegmentationClass/{}.png"),
+        ("photos/images/{}.webp", "photos/masks/{}.webp"),
     ],
 )
 def test_public_layouts_pair_by_name(tmp_path, write_png, images, masks):
@@ -302,11 +308,26 @@ def test_public_layouts_pair_by_name(tmp_path, write_png, images, masks):
         assert abs(int(files.read_image(pair.image).mean()) - value) <= 1
 
 
+@pytest.mark.parametrize(
+    ("masks", "others"),
+    [
+        ("Binary_masks", ("Label_masks", "Index_masks", "Masks", "Annotations")),
+        ("mask binary", ("mask binary without border", "label masks", "distance maps")),
+        ("SegmentationClass", ("SegmentationObject", "Annotations", "SegmentationClass_aug")),
+    ],
+)
+def test_of_several_folders_of_masks_the_binary_one_is_read(tmp_path, write_png, masks, others):
+    write_png(tmp_path / "images" / "1.png", IMAGE)
+    for folder in (masks, *others):
+        write_png(tmp_path / folder / "1.png", blob(0))
+    assert find_pairs(tmp_path)[0].masks == (tmp_path / masks / "1.png",)
+
+
 def test_two_masks_of_one_image_are_refused_by_name(tmp_path, write_png):
     write_png(tmp_path / "images" / "1.png", np.zeros((70, 80, 3), np.uint8))
     for name in ("1", "1_mask"):
         write_png(tmp_path / "masks" / f"{name}.png", np.zeros((70, 80), np.uint8))
-    with pytest.raises(ValueError, match=r"1\.png has masks of two kinds, 1\.png, 1_mask\.png"):
+    with pytest.raises(ValueError, match=r"1\.png has masks of several kinds, 1\.png, 1_mask\.png; keep one"):
         find_pairs(tmp_path)
 
 
@@ -439,7 +460,9 @@ def test_a_suffix_that_nobody_foresaw_is_understood_where_all_masks_share_it(tmp
     for i, name in enumerate(("1", "10", "2 b")):
         write_png(tmp_path / "images" / f"{name}.png", IMAGE)
         write_png(tmp_path / "masks" / f"{name}_polyp.png", blob(10 * i))
-    assert [(pair.name, pair.masks[0].name) for pair in find_pairs(tmp_path)] == [
+    with pytest.warns(UserWarning, match="masks are named like 10_polyp: '_polyp' is taken for what all masks end in"):
+        pairs = find_pairs(tmp_path)
+    assert [(pair.name, pair.masks[0].name) for pair in pairs] == [
         ("1", "1_polyp.png"),
         ("10", "10_polyp.png"),
         ("2 b", "2 b_polyp.png"),
@@ -449,6 +472,88 @@ def test_a_suffix_that_nobody_foresaw_is_understood_where_all_masks_share_it(tmp
         ValueError, match=r"3 without mask, first .*1\.png: .* Or is 10_other\.png its mask\? Name both"
     ):
         find_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        (("1", "2", "3"), ("10", "20", "30")),
+        (("frame_000", "frame_001"), ("frame_0000", "frame_0010")),
+        (("scan-1", "scan-2"), ("scan-1-01", "scan-2-01")),
+        (("a", "b"), ("apolyp", "bpolyp")),
+    ],
+)
+def test_an_end_that_is_no_word_is_no_suffix(tmp_path, write_png, images, masks):
+    for name in images:
+        write_png(tmp_path / "images" / f"{name}.png", IMAGE)
+    for name in masks:
+        write_png(tmp_path / "masks" / f"{name}.png", blob(0))
+    with pytest.raises(ValueError, match=rf"{len(images)} without mask, first .*{images[0]}\.png.* Name both alike"):
+        find_pairs(tmp_path)
+    named = {name: (tmp_path / f"{name}.png",) for name in masks}
+    assert files.by_image(dict.fromkeys(images, tmp_path), named) == named, "scoring and panels pair as training"
+
+
+@pytest.mark.parametrize("mark", ["_", "-", " ", "."])
+def test_a_suffix_stands_behind_any_mark(tmp_path, write_png, mark):
+    for word in ("mask", "polyp"):
+        root = tmp_path / word
+        for name in ("1", "2"):
+            write_png(root / "images" / f"{name}.png", IMAGE)
+            write_png(root / "masks" / f"{name}{mark}{word}.png", blob(0))
+    assert [pair.name for pair in find_pairs(tmp_path / "mask")] == ["1", "2"]
+    with pytest.warns(UserWarning, match=f"'{mark}polyp' is taken"):
+        assert [pair.name for pair in find_pairs(tmp_path / "polyp")] == ["1", "2"]
+
+
+def chase(tmp_path, write_png) -> None:
+    for eye in ("Image_01L", "Image_01R"):
+        write_png(tmp_path / f"{eye}.jpg", IMAGE)
+        for left, observer in ((0, "1stHO"), (30, "2ndHO")):
+            write_png(tmp_path / f"{eye}_{observer}.png", blob(left))
+
+
+def test_two_observers_are_not_merged_and_a_setting_chooses_one(tmp_path, write_png):
+    chase(tmp_path, write_png)
+    with pytest.raises(ValueError, match=r"Image_01L\.jpg has masks of .*: --observer 1stHO or --observer 2ndHO"):
+        find_pairs(tmp_path)
+    for observer, left in (("1stHO", 0), ("2ndho", 30)):
+        found = find_pairs(tmp_path, observer=observer)
+        assert [pair.name for pair in found] == ["Image_01L", "Image_01R"]
+        assert np.array_equal(files.read_mask(*found[0].masks), blob(left))
+        assert files.find_masks(tmp_path, observer=observer) == {pair.name: pair.masks for pair in found}
+    with pytest.raises(ValueError, match=r"no mask of observer 'first', only Image_01L_1stHO\.png, .*; check observer"):
+        find_pairs(tmp_path, observer="first")
+    assert list(files.find_images(tmp_path)) == ["Image_01L", "Image_01R"], "to predict, it does not matter whose"
+
+
+def test_an_observer_may_be_a_folder(tmp_path, write_png):
+    write_png(tmp_path / "images" / "01_test.png", IMAGE)
+    for folder, word, left in (("1st_manual", "manual1", 0), ("2nd_manual", "manual2", 30)):
+        write_png(tmp_path / folder / f"01_{word}.png", blob(left))
+    for observer, left in (("", 0), ("manual1", 0), ("2nd_manual", 30)):
+        (pair,) = find_pairs(tmp_path, observer=observer)
+        assert np.array_equal(files.read_mask(*pair.masks), blob(left))
+
+
+def test_fields_of_view_may_lie_apart(tmp_path, write_png):
+    """As CHASE_DB1's do, which others drew: given as a path from the data set."""
+    chase(tmp_path / "CHASEDB1", write_png)
+    for eye in ("Image_01L", "Image_01R"):
+        write_png(tmp_path / "fields" / "masks" / f"{eye}.png", blob(0))
+    for root, path in (
+        (tmp_path / "CHASEDB1", "../fields/masks"),
+        (tmp_path / "CHASEDB1", str(tmp_path / "fields/masks")),
+    ):
+        found = find_pairs(root, field_of_view=path, observer="1stHO")
+        assert [pair.within.parent.name for pair in found] == ["masks", "masks"]
+    pair_at(write_png, tmp_path / "clips", "a", "1/images", "1/masks")
+    pair_at(write_png, tmp_path / "clips", "a", "2/images", "2/masks")
+    for clip in "12":
+        write_png(tmp_path / "clips" / "fov" / clip / "a.png", blob(0))
+    assert [pair.within.parent.name for pair in find_pairs(tmp_path / "clips", field_of_view="./fov")] == ["1", "2"]
+    with pytest.raises(FileNotFoundError, match=r"no folder .*absent/masks; check field_of_view, a path from"):
+        find_pairs(tmp_path / "CHASEDB1", field_of_view="absent/masks")
 
 
 # ----------------------------------------------------------------------- what must not be paired, skipped or lost
