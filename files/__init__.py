@@ -5,7 +5,19 @@ from files.folders import files_under, find_places, left_aside, list_images, mas
 from files.maps import native_labels, native_map, write_maps
 from files.names import Masks, by_image
 from files.pairs import Pair, find_images, find_masks, find_pairs
-from files.reading import areas_of_grey, decoding, read_grey, read_image, read_labels, read_mask, read_planes, union
+from files.reading import (
+    areas_of_grey,
+    decoding,
+    opened,
+    read_grey,
+    read_image,
+    read_labels,
+    read_mask,
+    read_planes,
+    read_whole_image,
+    require_two_kinds,
+    union,
+)
 from files.splits import (
     Parts,
     deal_folds,
@@ -47,12 +59,15 @@ __all__ = [
     "mask_folder",
     "native_labels",
     "native_map",
+    "opened",
     "read_grey",
     "read_image",
     "read_labels",
     "read_mask",
     "read_planes",
     "read_split",
+    "read_whole_image",
+    "require_two_kinds",
     "require_unseen",
     "split_pairs",
     "survey",

@@ -164,7 +164,7 @@ def find_places(root: str | Path, field_of_view: str = "", observer: str = "") -
         inside, before = _folders(base), len(places)
         prefix = f"{base.relative_to(root).as_posix()}/"
         if apart:
-            fields = apart / prefix if (apart / prefix).is_dir() else apart
+            fields: Path | None = apart / prefix if (apart / prefix).is_dir() else apart
             inside = [path for path in inside if path.resolve() != apart.resolve()]
         else:
             fields = _one_of(inside, [re.escape(field_of_view)]) if field_of_view else None

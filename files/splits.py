@@ -164,7 +164,7 @@ def held_out_of(cfg: Config) -> list[Pair]:
     """The pairs of datapath that the Config's fold or list keeps to test on; none without either."""
     if not (cfg.folds or cfg.split):
         return []
-    return hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view), cfg).test
+    return hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer), cfg).test
 
 
 def parts_of(pairs: Sequence[Pair], cfg: Config) -> dict[str, list[str]]:

@@ -52,7 +52,7 @@ def test_classes_are_outlined_in_a_colour_each_but_for_the_commonest(tmp_path, w
     words = [tmp_path, "--label_values", "0,1,2", "--out", tmp_path / "sheet.png"]
     code, said = check(monkeypatch, capsys, *words)
     assert (code, "1 images with the outlines of 1 green, 2 orange" in said) == (0, True)
-    assert "not used     1 other files, first" in said and "notes.txt" in said
+    assert "not used     1 other files (1 .txt), first" in said and "notes.txt" in said
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
     green, orange = ((sheet == check_data.COLOURS[name]).all(2) for name in ("green", "orange"))
     assert green.sum() > orange.sum() > 50

@@ -1,5 +1,6 @@
 """Pairs, transforms and batches: against values measured on the original, and against hostile folders."""
 
+import os
 import shutil
 import struct
 import zlib
@@ -671,6 +672,10 @@ def transparent(path):
     cv2.imwrite(str(path), np.dstack([np.zeros((60, 70, 3), np.uint8), blob(0, (60, 70))]))
 
 
+def transparent_image(path):
+    path.write_bytes(cv2.imencode(".png", np.dstack([np.zeros((70, 80, 3), np.uint8), blob(0)]))[1])
+
+
 def animated(path):
     from PIL import Image
 
@@ -791,3 +796,207 @@ def test_whatever_a_decoder_raises_names_the_file(kind):
         files.decoding("a.png"),
     ):
         raise kind("of its own")
+
+
+# ---------------------------------------------------------------------------- masks that are labels, and inverted ones
+
+
+def labelled(values, shape=(70, 80)) -> np.ndarray:
+    """A background of 0, and a block of each value."""
+    mask = np.zeros(shape, np.uint8)
+    for i, value in enumerate(values):
+        mask[10:20, 12 * i + 2 : 12 * i + 10] = value
+    return mask
+
+
+@pytest.mark.parametrize("values", [(1, 255), (1, 2, 3, 255), (2, 254), (1, 200)])
+def test_labels_beside_what_is_to_be_ignored_are_no_mask_for_any_reader(tmp_path, write_png, values):
+    from tools.scoring import Case, score_files
+
+    mask, image = write_png(tmp_path / "m.png", labelled(values)), write_png(tmp_path / "i.png", IMAGE)
+    sound = write_png(tmp_path / "n.png", blob(0))
+    said = rf"m\.png holds {values[0]}.* pixels\) and {values[-1]} \(80\): a lesion of 1, and {values[-1]} for what"
+    for read in (
+        lambda: files.read_mask(mask),
+        lambda: files.read_mask(mask, sound),
+        lambda: files.check_pairs([files.Pair("i", image, (mask,))]),
+        lambda: score_files([Case(sound, (mask,))], "official", "exclude", False),
+        lambda: score_files([Case(sound, (mask, sound))], "official", "exclude", False),
+    ):
+        with pytest.raises(ValueError, match=said):
+            read()
+    score_files([Case(mask, (sound,))], "official", "exclude", False)  # a map may hold any value
+    labels = (0, *values)
+    assert len(files.read_planes([mask], labels)) == len(labels), "as label images they are read"
+
+
+def test_a_mask_of_jpeg_or_with_soft_edges_is_no_label_image(tmp_path, write_png, rng):
+    """CVC-ClinicDB has a mask with flat areas of 11, and values from 8 to 28; Kvasir's hold 0..7 and 248..255."""
+    flat = blob(0)
+    flat[40:50, 10:40], flat[40, 10] = 11, 28
+    noise = blob(0).astype(int) + rng.integers(-3, 4, (70, 80))
+    for i, mask in enumerate(
+        (flat, np.clip(noise, 0, 255).astype(np.uint8), np.where(blob(0), 255, 1).astype(np.uint8) * 0)
+    ):
+        path = write_png(tmp_path / f"{i}.png", mask)
+        assert files.read_mask(path).shape == (70, 80)
+
+
+def test_the_check_says_what_share_is_lesion_and_which_masks_are_white_or_of_another_habit(tmp_path, write_png):
+    masks = {"a": 255 - blob(0), "b": np.full((70, 80), 255, np.uint8), "c": blob(0, value=1)}
+    for name, mask in masks.items():
+        pair_at(write_png, tmp_path, name, mask=mask)
+    check = files.check_pairs(find_pairs(tmp_path))
+    assert (check.white, check.binary, check.mixed) == (("b",), ("c",), ("a", "b"))
+    for said in (
+        "lesion is 67% of all pixels: inverted masks?",
+        "1 masks white all over: inverted, or whole? (first b)",
+        "1 masks valued 0/1, read as 0/255 (first c)",
+        "2 masks beside them valued 0/255: is 255 what to ignore there? It is read as lesion (first a)",
+    ):
+        assert said in str(check)
+    pair_at(write_png, tmp_path, "d", mask=np.zeros((70, 80), np.uint8))
+    sound = [pair for pair in find_pairs(tmp_path) if pair.name in "cd"]
+    assert not files.check_pairs(sound).mixed, "an empty mask has no habit"
+
+
+# ----------------------------------------------------------------------------- one reader for training and prediction
+
+
+def tiff(path, array):
+    path.write_bytes(cv2.imencode(".tif", array)[1])
+
+
+def tiff_marked(path, photometric: int, pixels: np.ndarray, big: bool = False):
+    """An uncompressed TIFF of pixels (H, W, samples) uint8 whose photometric interpretation is as given."""
+    height, width, samples = pixels.shape
+    word, count, start = ("Q", "Q", 16) if big else ("I", "H", 8)
+    bits = struct.pack("<4H", 8, 8, 8, 8)
+    values = [(256, width), (257, height), (258, 0), (259, 1), (262, photometric), (273, 0), (277, samples)]
+    values += [(278, height), (279, pixels.size)]
+    strip = start + len(bits) + struct.calcsize("<" + count) + len(values) * (20 if big else 12) + struct.calcsize(word)
+    found = struct.pack("<" + count, len(values))
+    for tag, value in values:
+        content = struct.pack("<" + word, {258: start, 273: strip}.get(tag, value))
+        content = bits[: 2 * samples].ljust(8, b"\0") if big and tag == 258 else content
+        found += struct.pack("<HH" + word, tag, 3 if tag == 258 else 4, samples if tag == 258 else 1) + content
+    head = b"II+\0\x08\0\0\0" if big else b"II*\0"
+    head += struct.pack("<" + word, start + len(bits))
+    path.write_bytes(head + bits + found + struct.pack("<" + word, 0) + pixels.tobytes())
+
+
+def saved(**how):
+    from PIL import Image
+
+    return lambda path: Image.fromarray(COLOURS).convert(how.pop("mode", "RGB")).save(path, **how)
+
+
+COLOURS = cv2.resize(np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8), (80, 70))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda path: tiff(path, COLOURS.astype(np.float32) / 255),
+            "bytes, not an image of 8 or 16 bits",
+        ),
+        (lambda path: tiff(path, COLOURS[..., 0].astype(np.uint16) * 16), "has 16-bit values up to 39"),
+        (
+            lambda path: path.write_bytes(cv2.imencode(".png", COLOURS.astype(np.uint16) * 16)[1]),
+            "has 16-bit values up to 39",
+        ),
+        (lambda path: tiff(path, COLOURS[..., 0].astype(np.int16) - 100), "holds int16 values; save it with 8 bits"),
+        (lambda path: tiff(path, (COLOURS[..., 0] // 2).astype(np.int8)), "holds int8 values; save it with 8 bits"),
+        (animated, "holds 2 pictures; expected one"),
+        (transparent_image, "has all it shows in its transparency"),
+        (lambda path: tiff_marked(path, 8, COLOURS), "holds CIELAB colours; save it as RGB"),
+    ],
+)
+def test_prediction_refuses_what_training_refuses_in_the_same_words(tmp_path, write_png, make, message):
+    image, mask = tmp_path / "i.tif", write_png(tmp_path / "m.png", blob(0))
+    make(image)
+    said = []
+    for read in (
+        lambda: files.check_pairs([files.Pair("i", image, (mask,))]),
+        lambda: TestImages({"i": image}, Config())[0],
+    ):
+        with pytest.raises(ValueError, match=rf"i\.tif .*{message}") as error:
+            read()
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"format": "PNG"},
+        {"format": "JPEG", "quality": 80},
+        {"format": "JPEG", "mode": "L"},
+        {"format": "WEBP"},
+        {"format": "BMP"},
+        {"format": "GIF", "mode": "P"},
+        {"format": "PNG", "mode": "P"},
+        {"format": "PNG", "mode": "1"},
+        {"format": "PNG", "mode": "LA"},
+        {"format": "TIFF", "compression": "tiff_lzw"},
+        {"format": "TIFF", "mode": "CMYK"},
+    ],
+)
+def test_training_and_prediction_read_the_same_pixels(tmp_path, how):
+    path = tmp_path / "i.png"  # what a file is, its first bytes say
+    saved(**how)(path)
+    assert np.array_equal(np.asarray(files.read_whole_image(path)), files.read_image(path))
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_three_samples_that_a_tiff_calls_grey_are_colours(tmp_path, big):
+    """CVC-ClinicDB's: OpenCV takes the red for grey, Pillow cannot open them."""
+    path = tmp_path / "i.tif"
+    tiff_marked(path, 1, COLOURS, big)
+    assert np.array_equal(files.read_image(path), COLOURS)
+    assert np.array_equal(np.asarray(files.read_whole_image(path)), COLOURS)
+    grey = cv2.cvtColor(COLOURS, cv2.COLOR_RGB2GRAY)
+    for read in (lambda: files.reading.decode_mask(path), lambda: files.read_grey(path)[0]):
+        assert np.abs(read().astype(int) - grey).max() <= 1, "never the red alone"
+
+
+@pytest.mark.parametrize(("channels", "photometric"), [(4, 1), (3, 0)])
+def test_other_samples_called_grey_are_refused(tmp_path, channels, photometric):
+    path = tmp_path / "i.tif"
+    tiff_marked(path, photometric, np.dstack([COLOURS, COLOURS])[..., :channels])
+    for read in (files.read_image, files.read_whole_image, files.read_mask, files.read_grey):
+        with pytest.raises(ValueError, match=rf"i\.tif cannot be .*{channels} samples a pixel that are marked as grey"):
+            read(path)
+
+
+def test_what_is_no_image_or_no_file_is_left_aside_in_words(tmp_path, write_png):
+    pair_at(write_png, tmp_path, "1")
+    (tmp_path / "images" / "phone.heic").write_bytes(b"x")
+    with pytest.warns(UserWarning, match=r"1 files of .*images are left aside, first phone\.heic: read"):
+        assert list(files.find_images(tmp_path)) == ["1"]
+    (tmp_path / "images" / "phone.heic").unlink()
+    os.mkfifo(tmp_path / "images" / "2.png")
+    with pytest.warns(UserWarning, match=r"1 files of .*images are left aside, first 2\.png"):
+        assert [pair.name for pair in find_pairs(tmp_path)] == ["1"]
+    used = find_pairs_quietly(tmp_path)[0].files
+    assert files.left_aside(tmp_path, used) == f"1 other files (1 no regular file), first {tmp_path}/images/2.png"
+    (tmp_path / "broken" / "images").mkdir(parents=True)
+    (tmp_path / "broken" / "images" / "3.png").symlink_to(tmp_path / "gone.png")
+    assert list(files.find_images(tmp_path / "broken")) == ["3"], "a broken link is an image that has vanished"
+
+
+def find_pairs_quietly(root):
+    with pytest.warns(UserWarning, match="left aside"):
+        return find_pairs(root)
+
+
+@pytest.mark.parametrize("masks", ["masks", "GT", "Ground Truth", "labels"])
+def test_images_to_predict_are_never_sought_among_masks(tmp_path, write_png, masks):
+    write_png(tmp_path / "1.png", IMAGE)
+    write_png(tmp_path / masks / "1.png", blob(0))
+    assert list(files.find_images(tmp_path)) == ["1"]
+    assert files.left_aside(tmp_path, [tmp_path / "1.png"]) == f"1 other files (1 .png), first {tmp_path}/{masks}/1.png"
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(ValueError, match="holds no image"):
+        files.find_images(tmp_path)
