@@ -58,19 +58,20 @@ def check_pairs(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> Chec
     """
     check, problems = survey(pairs, label_values)
     if problems:
-        more = f"; {len(problems) - 1} more files are faulty, `python -m tools.check_data` lists them"
-        raise ValueError(next(iter(problems.values())) + (more if len(problems) > 1 else ""))
+        first, *others = (problem for of_pair in problems.values() for problem in of_pair)
+        more = f"; {len(others)} more files are faulty, `python -m tools.check_data` lists them" if others else ""
+        raise ValueError(first + more)
     assert check
     return check
 
 
-def survey(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> tuple[Check | None, dict[str, str]]:
+def survey(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> tuple[Check | None, dict[str, list[str]]]:
     """(what the sound pairs are like, None if there is none; name -> what is wrong with each other pair)."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looks = pool.map(lambda pair: _look(pair, label_values), pairs)
         found = list(tqdm(looks, "check data", len(pairs), leave=False, disable=None))
     seen = {pair.name: what for pair, what in zip(pairs, found, strict=True) if isinstance(what, _Look)}
-    problems = {pair.name: what for pair, what in zip(pairs, found, strict=True) if isinstance(what, str)}
+    problems = {pair.name: what for pair, what in zip(pairs, found, strict=True) if isinstance(what, list)}
     if not seen:
         return None, problems
     sound, histogram = list(seen.values()), np.sum([look.histogram for look in seen.values()], 0)
@@ -108,19 +109,24 @@ class _Look(NamedTuple):
     histogram: np.ndarray  # of the masks' 256 grey values
 
 
-def _look(pair: Pair, label_values: Sequence[int]) -> _Look | str:
+def _look(pair: Pair, label_values: Sequence[int]) -> _Look | list[str]:
+    """What a pair holds, or what is wrong with it: every file that cannot be decoded, or else the first fault."""
+    turned, faults = {}, []
+    for path in pair.files:
+        try:
+            turned[path] = _open(path)
+        except (ValueError, OSError) as error:
+            faults.append(str(error))
     try:
-        return _look_closely(pair, label_values)
+        return faults or _look_closely(pair, label_values, turned[pair.image])
     except (ValueError, OSError) as error:
-        return str(error)
+        return [str(error)]
 
 
-def _look_closely(pair: Pair, label_values: Sequence[int]) -> _Look:
-    turned = _open(pair.image)
+def _look_closely(pair: Pair, label_values: Sequence[int], turned: bool) -> _Look:
     size, note = read_image(pair.image).shape[:2], ", turned as its EXIF says" if turned else ""
     whole, histogram = np.zeros(size, bool), np.zeros(256, np.int64)
     for path in pair.files[1:]:
-        _open(path)
         labelled = bool(label_values) and path != pair.within
         mask = read_labels(pair.masks, label_values) if labelled else decode_mask(path)
         if mask.shape != size:
@@ -152,7 +158,9 @@ def _open(path: Path) -> bool:
 def _require_binary(path: Path, mask: np.ndarray) -> None:
     """ValueError for a mask without foreground, with labels, or with flat areas between black and white."""
     require_two_kinds(path, mask)
-    hint = "A palette or colour image? Save it as grey, 0 and 255. Several classes? Give classes and label_values"
+    values = np.unique(mask)
+    few = f" {','.join(map(str, values))}" if len(values) <= 12 else ""
+    hint = f"A palette or colour image? Save it as grey, 0 and 255. Several classes? Give classes and label_values{few}"
     if 1 < mask.max() < 128:
         raise ValueError(f"{path} has no value above {mask.max()}; expected 255 (or 1) for a lesion. {hint}")
     if (value := areas_of_grey(mask)) is not None:

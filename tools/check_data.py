@@ -50,7 +50,7 @@ def main() -> None:
     check, problems = survey(pairs, given.label_values)
     used = {path for pair in pairs for path in pair.files}
     print(report(pairs, groups, check, left_aside(given.folder, used)))
-    for problem in problems.values():
+    for problem in (problem for of_pair in problems.values() for problem in of_pair):
         print(f"faulty: {problem}")
     sound = [pair for pair in pairs if pair.name not in problems]
     if sound:
@@ -75,7 +75,8 @@ def report(pairs: list[Pair], groups: set[str], check: Check | None, unused: str
     if check is None:
         return "\n".join([*lines, "no pair is sound"])
     (h, w), (hh, ww) = check.smallest, check.largest
-    values = ", ".join(map(str, check.values)) if len(check.values) <= 8 else f"{len(check.values)} values: soft edges"
+    few = check.classes or len(check.values) <= 8
+    values = ", ".join(map(str, check.values)) if few else f"{len(check.values)} values: soft edges"
     lines += [
         f"sizes        {w}x{h} to {ww}x{hh} (width x height)",
         f"mask values  {values}",
