@@ -12,12 +12,23 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from configs import Config
-from files import DiskCache, MemoryCache, Pair, file_key, find_pairs, list_images, read_image, read_mask, read_planes
+from files import (
+    DiskCache,
+    MemoryCache,
+    Pair,
+    file_key,
+    find_pairs,
+    list_images,
+    read_image,
+    read_mask,
+    read_planes,
+    read_whole_image,
+)
 
 # ---------------------------------------------------------------------------------------------- training transforms
 
@@ -84,7 +95,7 @@ class Data(Dataset):
 
     def __init__(self, cfg: Config, pairs: list[Pair] | None = None):
         self.cfg = cfg
-        self.pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view) if pairs is None else pairs
+        self.pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer) if pairs is None else pairs
         self._outside = cfg.label_values.index(cfg.background) if cfg.classes > 1 and cfg.background >= 0 else None
         self._cache: MemoryCache | DiskCache | None = None
         if cfg.cache == "ram":
@@ -205,12 +216,7 @@ class TestImages(Dataset):
 
     def __getitem__(self, index: int) -> TestImage:
         name, path = self.files[index]
-        try:
-            with Image.open(path) as file:
-                deep = file.mode.startswith("I")  # Pillow would clip 16 bits to white
-                image = Image.fromarray(read_image(path)) if deep else ImageOps.exif_transpose(file).convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path} cannot be decoded ({error}); replace it") from error
+        image = read_whole_image(path)
         small = image.resize(self.cfg.sides[::-1], Image.Resampling.BILINEAR)
         array = np.asarray(small, np.float32) / 255
         array = normalise(array, self.cfg.test_mean, self.cfg.test_std)

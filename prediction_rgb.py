@@ -21,7 +21,7 @@ from configs import Config, parse
 from dataset import TestImages, test_batch
 from engine import checkpoint, run
 from engine.inference import Predictor
-from files import find_images, held_out_of, maps_of_fold, require_unseen, write_maps
+from files import find_images, held_out_of, left_aside, maps_of_fold, require_unseen, write_maps
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # every set is looked up before the first map is written
     if extra.images:
         sets = {Path(extra.out): find_images(extra.images)}
+        if others := left_aside(extra.images, {*sets[Path(extra.out)].values()}):
+            print(f"NOTE: not predicted: {others}")
     elif held_out := held_out_of(cfg):
         require_unseen(cfg.snapshot, held_out)
         sets = {maps_of_fold(cfg, cfg.fold): {pair.name: pair.image for pair in held_out}}

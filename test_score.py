@@ -60,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[scoring.Job]:
     """What is to be scored: --gt and --pred, or the folds or the test sets of the Config."""
-    task = scoring.Task(cfg.labels, cfg.field_of_view, prefer_labels=cfg.protocol in ("binary", "layers"))
+    task = scoring.Task(
+        cfg.labels, cfg.field_of_view, prefer_labels=cfg.protocol in ("binary", "layers"), observer=cfg.observer
+    )
     methods = scoring.methods_of(preds)
     if gt is not None:
         if not methods:
@@ -69,7 +71,7 @@ def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[scoring
         return scoring.jobs_of(sets, methods, several, task)
     methods = methods or {cfg.network: [Path(cfg.mapspath)]}
     folds = range(1, max(1, cfg.folds) + 1)
-    pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view) if cfg.folds or cfg.split else []
+    pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer) if cfg.folds or cfg.split else []
     names = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold)).test] for fold in folds if pairs]
     if not any(names):
         return scoring.jobs_of({name: Path(cfg.testpath, name) for name in cfg.testsets}, methods, True, task)

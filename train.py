@@ -188,7 +188,7 @@ def activated(logits: Tensor) -> Tensor:
 
 def pairs_of_run(cfg: Config) -> Parts:
     """Pairs to train on, to validate on, and those a fold holds out; a test set as valpath is warned about."""
-    parts = hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view), cfg)
+    parts = hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer), cfg)
     if parts.validation and (cfg.valpath or cfg.val_fraction):
         raise ValueError(f"{cfg.split} says what to validate on; leave out valpath and val_fraction")
     if not cfg.valpath:
@@ -200,7 +200,7 @@ def pairs_of_run(cfg: Config) -> Parts:
             "use val_fraction instead",
             stacklevel=2,
         )
-    validation = find_pairs(cfg.valpath, cfg.include, cfg.field_of_view)
+    validation = find_pairs(cfg.valpath, cfg.include, cfg.field_of_view, cfg.observer)
     used = {pair.image.resolve() for pair in parts.train + parts.test}
     if both := [pair for pair in validation if pair.image.resolve() in used]:
         raise ValueError(

@@ -45,7 +45,8 @@ class Config:
     class_names: tuple[str, ...] = ()  # of each class, for folders of maps and for tables; (): its grey value
     background: int = 0  # the value that surrounds a turned image and stays out of mean scores; -1: none
     # what counts
-    field_of_view: str = ""  # folder beside the images with masks of what counts in loss and scores; "": everything
+    field_of_view: str = ""  # folder (name or path) with masks of what counts in loss and scores; "": everything
+    observer: str = ""  # of masks by several people, whose: the word behind its name, 1stHO, or its folder, 2nd_manual
     # loss
     lossnet_weights: str = "imagenet"  # imagenet | random | a file
     lossnet_factor: float = 0.1  # 0 leaves LossNet out

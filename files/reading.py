@@ -1,22 +1,77 @@
 """Reading image files: images, masks and maps of any format and depth, each to one array."""
 
+import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+NO_IMAGE = "not an image of 8 or 16 bits"
+# the first four bytes of a TIFF and of a large one -> byte order, and where and how its directory is written
+TIFF = {
+    **{b"II*\0": ("<", 4, "I", "H", 12), b"MM\0*": (">", 4, "I", "H", 12)},
+    **{b"II+\0": ("<", 8, "Q", "Q", 20), b"MM\0+": (">", 8, "Q", "Q", 20)},
+}
+EIGHT_BITS = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}  # Pillow's modes that hold all of a file's values
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned as its EXIF says, of 16 bits the upper eight; ValueError if it cannot be decoded."""
-    return cv2.cvtColor(decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    """(H, W, 3) uint8 RGB, turned as its EXIF says, of 16 bits the upper eight.
+
+    ValueError if it cannot be decoded or holds other values, such as float or twelve bits in sixteen.
+    """
+    image = decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if image.dtype == np.uint16:
+        if image.max() < 8192:
+            raise ValueError(
+                f"{path} has 16-bit values up to {image.max()}, all but black once read as 8 bits; "
+                "stretch them to 0..65535"
+            )
+        image = (image >> 8).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise ValueError(f"{path} holds {image.dtype} values; save it with 8 bits, 0..255")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_whole_image(path: str | Path) -> Image.Image:
+    """`read_image` of a file that nobody has checked, as Pillow's RGB: refused is what `require_whole` refuses.
+
+    Decoded by Pillow as the original decodes test images, where Pillow keeps all values: the same pixels, in one go.
+    """
+    with opened(path) as image:
+        # of a TIFF, and of 16 bits in colour, the mode does not tell how values are stored
+        stored = str(getattr(image, "tile", ""))
+        plain = image.mode in EIGHT_BITS and image.format != "TIFF" and ";16" not in stored
+        require_whole(path, image)
+        if plain:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    return Image.fromarray(read_image(path))
+
+
+def require_whole(path: str | Path, image: Image.Image) -> None:
+    """Decode an `opened` image to its end; ValueError for what decoders would make up, or leave out, without a word."""
+    image.load()  # unlike OpenCV, Pillow refuses a truncated file
+    several = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a camera's JPEG with a preview
+    if several > 1:
+        raise ValueError(f"{path} holds {several} pictures; expected one: save each as a file")
+    if image.mode == "LAB":
+        raise ValueError(f"{path} holds CIELAB colours; save it as RGB")
+    if image.mode in ("RGBA", "LA"):
+        *colours, varied = (band.getextrema()[0] != band.getextrema()[1] for band in image.split())
+        if varied and not any(colours):
+            raise ValueError(f"{path} has all it shows in its transparency; save it as grey")
 
 
 def read_mask(*paths: str | Path) -> np.ndarray:
     """(H, W) uint8, 0 background .. 255 lesion, the union of all files. One valued 0/1 is stretched, with a warning."""
     masks = [decode_mask(path) for path in paths]
+    for path, mask in zip(paths, masks, strict=True):
+        require_two_kinds(path, mask)
     if any(mask.max() == 1 for mask in masks):
         warnings.warn("a mask is valued 0/1, not 0/255: read as 0/255 (so is every mask like it)", stacklevel=2)
     return union(paths, [mask * 255 if mask.max() == 1 else mask for mask in masks])
@@ -60,7 +115,7 @@ def read_labels(paths: Sequence[Path], label_values: Sequence[int]) -> np.ndarra
 
 def _values(path: Path, label_values: Sequence[int]) -> np.ndarray:
     """(H, W) uint8 of a label image; of a palette image its indices or its greys, whichever are label values."""
-    with Image.open(path) as image:
+    with opened(path) as image:
         if image.mode != "P":
             return decode_mask(path)
         indices, greys = np.asarray(image), np.asarray(image.convert("L"))
@@ -83,6 +138,24 @@ def decode_mask(path: str | Path) -> np.ndarray:
     if mask.dtype != np.uint8:
         raise ValueError(f"{path} holds {mask.dtype} values; save it with 8 bits, 0 and 255")
     return mask
+
+
+def require_two_kinds(path: str | Path, mask: np.ndarray) -> None:
+    """ValueError for a binary mask (H, W) uint8 that is a label image: 0, 1, ... beside 255, which mostly is "ignore".
+
+    Read as a mask, what is to be ignored would be the lesion. JPEG and soft edges have values in between, or near
+    white too.
+    """
+    top = int(mask.max())
+    low = cv2.inRange(mask, 1, 20)
+    if top > 127 and low.any() and not cv2.inRange(mask, 21, top - 1).any():
+        values = np.unique(mask[low > 0])
+        shown = ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
+        raise ValueError(
+            f"{path} holds {shown} ({np.count_nonzero(low)} pixels) and {top} ({(mask == top).sum()}): a "
+            f"lesion of 1, and {top} for what is to be ignored? As a mask, {top} would be the lesion. "
+            "Write 0 and 255, or give classes and label_values"
+        )
 
 
 def areas_of_grey(mask: np.ndarray) -> int | None:
@@ -112,26 +185,76 @@ def read_grey(path: str | Path) -> tuple[np.ndarray, str]:
         return (grey if grey.max() < 256 else np.round(grey / 257)).astype(np.uint8), "16-bit"
     if array.dtype != np.uint8:
         raise ValueError(f"{path} holds {array.dtype} values; save it with 8 or 16 bits")
-    with Image.open(path) as image:
+    with opened(path) as image:
         return np.asarray(image.convert("L")), {"P": "palette"}.get(image.mode, image.mode)
 
 
 def decode(path: str | Path, flags: int) -> np.ndarray:
     """An image as OpenCV's `flags` ask for it; FileNotFoundError or ValueError if it cannot be."""
+    with decoding(path):
+        data = _bytes(path)
+        if data[:3] == b"GIF":  # OpenCV takes the palette's numbers for grey values
+            with Image.open(BytesIO(data)) as image:
+                grey = flags & cv2.IMREAD_COLOR == 0
+                pixels = np.asarray(image.convert("L" if grey else "RGB"))
+                return pixels if grey else pixels[..., ::-1]
+        # not cv2.imread: it knows no non-ASCII name on Windows
+        array = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        if array is None:  # OpenCV's only error
+            raise ValueError(f"{len(data)} bytes, {NO_IMAGE}")
+    return array
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Image.Image]:
+    """A file as Pillow opens it; its errors, and those of the block, as `decoding` words them."""
+    with decoding(path):
+        data = _bytes(path)
+        try:
+            image = Image.open(BytesIO(data))
+        except UnidentifiedImageError as error:
+            raise ValueError(f"{len(data)} bytes, {NO_IMAGE}") from error
+        with image:
+            yield image
+
+
+def _bytes(path: str | Path) -> bytes:
+    """What a file holds; a TIFF of three samples that calls them grey is marked as the RGB that it is.
+
+    CVC-ClinicDB's are such: OpenCV would take the red for grey, Pillow would not open them. ValueError for another
+    number of samples called grey: nobody knows what they are.
+    """
+    data = Path(path).read_bytes()
+    if data[:4] not in TIFF:
+        return data
+    order, at, offset, number, length = TIFF[data[:4]]
+
+    def read(kind: str, place: int) -> int:
+        return struct.unpack_from(order + kind, data, place)[0]
+
+    start = read(offset, at)
+    entries = [start + struct.calcsize(number) + length * i for i in range(min(read(number, start), 1000))]
+    place = {read("H", entry): entry + length - struct.calcsize(offset) for entry in entries}
+    photometric, samples = (read("H", place[tag]) if tag in place else 2 for tag in (262, 277))
+    if photometric > 1 or samples < 3:
+        return data
+    if photometric == 0 or samples > 3 or 338 in place:  # white is 0; samples besides the colours
+        raise ValueError(f"{samples} samples a pixel that are marked as grey; save it as RGB")
+    return data[: place[262]] + struct.pack(f"{order}H", 2) + data[place[262] + 2 :]
+
+
+@contextmanager
+def decoding(path: str | Path) -> Iterator[None]:
+    """Whatever a decoder raises at a damaged file, as one ValueError that names it; FileNotFoundError for one gone.
+
+    Pillow alone has a dozen kinds: struct.error, IndexError, TypeError, DecompressionBombError, ...
+    """
     try:
-        data = np.fromfile(path, np.uint8)
+        yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} has vanished; is its disk still there? The run can be resumed") from error
-    if data[:3].tobytes() == b"GIF":  # OpenCV takes the palette's numbers for grey values
-        with Image.open(path) as image:
-            grey = flags & cv2.IMREAD_COLOR == 0
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
-            return pixels if grey else pixels[..., ::-1]
-    # not cv2.imread: it knows no error but None, and no non-ASCII name on Windows
-    try:
-        array = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:  # more pixels than it takes
-        array = None
-    if array is None:
-        raise ValueError(f"{path} ({data.size} bytes) cannot be decoded as an image; replace it")
-    return array
+    except Exception as error:
+        if str(error).startswith(f"{path} "):  # said already
+            raise
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} cannot be decoded ({why}); replace it") from error

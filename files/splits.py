@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from configs import Config
-from files.pairs import SUFFIXES, Pair, find_pairs
+from files.folders import SUFFIXES
+from files.pairs import Pair, find_pairs
 
 
 class Parts(NamedTuple):
@@ -163,7 +164,7 @@ def held_out_of(cfg: Config) -> list[Pair]:
     """The pairs of datapath that the Config's fold or list keeps to test on; none without either."""
     if not (cfg.folds or cfg.split):
         return []
-    return hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view), cfg).test
+    return hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer), cfg).test
 
 
 def parts_of(pairs: Sequence[Pair], cfg: Config) -> dict[str, list[str]]:

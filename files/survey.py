@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from files.pairs import Pair
-from files.reading import areas_of_grey, decode, decode_mask, read_labels
+from files.reading import areas_of_grey, decode_mask, opened, read_image, read_labels, require_two_kinds, require_whole
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,9 @@ class Check:
     smallest: tuple[int, int]  # height, width
     largest: tuple[int, int]
     empty: tuple[str, ...]  # names of the pairs whose mask is empty
+    white: tuple[str, ...]  # whose mask is lesion all over
     binary: tuple[str, ...]  # whose mask is valued 0/1 instead of 0/255
+    mixed: tuple[str, ...]  # whose mask is valued 0/255 while others' are valued 0/1
     merged: tuple[str, ...]  # whose mask is in several files
     turned: tuple[str, ...]  # whose image is turned by its EXIF tag
     covered: float  # part of all pixels that is lesion
@@ -36,16 +36,19 @@ class Check:
         text = f"{self.pairs} pairs, {w}x{h} to {ww}x{hh} pixels, "
         if self.classes:
             return text + "classes " + ", ".join(f"{v} ({part:.1%})" for v, (_, part) in self.classes.items())
-        return text + ", ".join([f"{len(self.empty)} empty masks", *self.remarks()])
+        return text + ", ".join([f"lesion {self.covered:.1%}, {len(self.empty)} empty masks", *self.remarks()])
 
     def remarks(self) -> list[str]:
         """What was read otherwise than it is written, with the first of each kind."""
         kinds = (
+            (self.white, "masks white all over: inverted, or whole?"),
             (self.merged, "images with several masks, merged"),
             (self.binary, "masks valued 0/1, read as 0/255"),
+            (self.mixed, "masks beside them valued 0/255: is 255 what to ignore there? It is read as lesion"),
             (self.turned, "images turned by EXIF, their masks are not"),
         )
-        return [f"{len(names)} {what} (first {names[0]})" for names, what in kinds if names]
+        inverted = [f"lesion is {self.covered:.0%} of all pixels: inverted masks?"] if self.covered > 0.5 else []
+        return inverted + [f"{len(names)} {what} (first {names[0]})" for names, what in kinds if names]
 
 
 def check_pairs(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> Check:
@@ -55,19 +58,20 @@ def check_pairs(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> Chec
     """
     check, problems = survey(pairs, label_values)
     if problems:
-        more = f"; {len(problems) - 1} more files are faulty, `python -m tools.check_data` lists them"
-        raise ValueError(next(iter(problems.values())) + (more if len(problems) > 1 else ""))
+        first, *others = (problem for of_pair in problems.values() for problem in of_pair)
+        more = f"; {len(others)} more files are faulty, `python -m tools.check_data` lists them" if others else ""
+        raise ValueError(first + more)
     assert check
     return check
 
 
-def survey(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> tuple[Check | None, dict[str, str]]:
+def survey(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> tuple[Check | None, dict[str, list[str]]]:
     """(what the sound pairs are like, None if there is none; name -> what is wrong with each other pair)."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looks = pool.map(lambda pair: _look(pair, label_values), pairs)
         found = list(tqdm(looks, "check data", len(pairs), leave=False, disable=None))
     seen = {pair.name: what for pair, what in zip(pairs, found, strict=True) if isinstance(what, _Look)}
-    problems = {pair.name: what for pair, what in zip(pairs, found, strict=True) if isinstance(what, str)}
+    problems = {pair.name: what for pair, what in zip(pairs, found, strict=True) if isinstance(what, list)}
     if not seen:
         return None, problems
     sound, histogram = list(seen.values()), np.sum([look.histogram for look in seen.values()], 0)
@@ -81,7 +85,9 @@ def survey(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> tuple[Che
         smallest=min(look.size for look in sound),
         largest=max(look.size for look in sound),
         empty=named(lambda look: look.top == 0),
+        white=named(lambda look: look.covered == look.size[0] * look.size[1]),
         binary=named(lambda look: look.top == 1),
+        mixed=named(lambda look: look.top > 127) if any(look.top == 1 for look in sound) else (),
         merged=named(lambda look: look.masks > 1),
         turned=named(lambda look: look.turned),
         covered=sum(look.covered for look in sound) / pixels,
@@ -103,25 +109,24 @@ class _Look(NamedTuple):
     histogram: np.ndarray  # of the masks' 256 grey values
 
 
-def _look(pair: Pair, label_values: Sequence[int]) -> _Look | str:
+def _look(pair: Pair, label_values: Sequence[int]) -> _Look | list[str]:
+    """What a pair holds, or what is wrong with it: every file that cannot be decoded, or else the first fault."""
+    turned, faults = {}, []
+    for path in pair.files:
+        try:
+            turned[path] = _open(path)
+        except (ValueError, OSError) as error:
+            faults.append(str(error))
     try:
-        return _look_closely(pair, label_values)
+        return faults or _look_closely(pair, label_values, turned[pair.image])
     except (ValueError, OSError) as error:
-        return str(error)
+        return [str(error)]
 
 
-def _look_closely(pair: Pair, label_values: Sequence[int]) -> _Look:
-    turned = _open(pair.image)
-    image = decode(pair.image, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    if image.dtype == np.uint16 and image.max() < 8192:
-        raise ValueError(
-            f"{pair.image} has 16-bit values up to {image.max()}, all but black once read as 8 bits; "
-            "stretch them to 0..65535"
-        )
-    size, note = image.shape[:2], ", turned as its EXIF says" if turned else ""
+def _look_closely(pair: Pair, label_values: Sequence[int], turned: bool) -> _Look:
+    size, note = read_image(pair.image).shape[:2], ", turned as its EXIF says" if turned else ""
     whole, histogram = np.zeros(size, bool), np.zeros(256, np.int64)
     for path in pair.files[1:]:
-        _open(path)
         labelled = bool(label_values) and path != pair.within
         mask = read_labels(pair.masks, label_values) if labelled else decode_mask(path)
         if mask.shape != size:
@@ -143,26 +148,19 @@ def _foreground(mask: np.ndarray) -> np.ndarray:
 
 
 def _open(path: Path) -> bool:
-    """Whether EXIF turns an image; ValueError for what a decoder would make up, or leave out, without a word."""
-    try:
-        with Image.open(path) as image:
-            image.load()  # unlike OpenCV, Pillow refuses a truncated file
-            several = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a camera's JPEG with a preview
-            turned = image.getexif().get(0x0112, 1) != 1
-            extrema = image.getextrema() if image.mode in ("RGBA", "LA") else ()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be decoded ({error}); replace it") from error
-    if several > 1:
-        raise ValueError(f"{path} holds {several} pictures; expected one: save each as a file")
-    *colours, varied = (low != high for low, high in extrema) if extrema else (False,)
-    if varied and not any(colours):
-        raise ValueError(f"{path} has all it shows in its transparency; save it as grey")
+    """Whether EXIF turns an image; ValueError as for `require_whole`."""
+    with opened(path) as image:
+        turned = image.getexif().get(0x0112, 1) != 1  # before it is decoded: of a TIFF Pillow then forgets it
+        require_whole(path, image)
     return turned
 
 
 def _require_binary(path: Path, mask: np.ndarray) -> None:
-    """ValueError for a mask without foreground, or with flat areas between black and white."""
-    hint = "A palette or colour image? Save it as grey, 0 and 255. Several classes? Give classes and label_values"
+    """ValueError for a mask without foreground, with labels, or with flat areas between black and white."""
+    require_two_kinds(path, mask)
+    values = np.unique(mask)
+    few = f" {','.join(map(str, values))}" if len(values) <= 12 else ""
+    hint = f"A palette or colour image? Save it as grey, 0 and 255. Several classes? Give classes and label_values{few}"
     if 1 < mask.max() < 128:
         raise ValueError(f"{path} has no value above {mask.max()}; expected 255 (or 1) for a lesion. {hint}")
     if (value := areas_of_grey(mask)) is not None:

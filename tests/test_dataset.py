@@ -1,6 +1,9 @@
 """Pairs, transforms and batches: against values measured on the original, and against hostile folders."""
 
+import os
 import shutil
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -285,6 +288,12 @@ def test_a_validation_split_keeps_clips_and_volumes_whole(names, pattern):
         ("{}.png", "{}_lesion.png"),
         ("image_{}.png", "mask_{}.png"),
         ("a/{}_img.png", "a/{}_seg.png"),
+        ("CVC-ClinicDB/Original/{}.tif", "CVC-ClinicDB/Ground Truth/{}.tif"),
+        ("Tissue_Images/{}.png", "Binary_masks/{}.png"),
+        ("organ/tissue images/{}.png", "organ/mask binary/{}.png"),
+        ("img_dir/train/{}.png", "ann_dir/train/{}.png"),
+        ("JPEGImages/{}.jpg", "SegmentationClass/{}.png"),
+        ("photos/images/{}.webp", "photos/masks/{}.webp"),
     ],
 )
 def test_public_layouts_pair_by_name(tmp_path, write_png, images, masks):
@@ -300,11 +309,26 @@ def test_public_layouts_pair_by_name(tmp_path, write_png, images, masks):
         assert abs(int(files.read_image(pair.image).mean()) - value) <= 1
 
 
+@pytest.mark.parametrize(
+    ("masks", "others"),
+    [
+        ("Binary_masks", ("Label_masks", "Index_masks", "Masks", "Annotations")),
+        ("mask binary", ("mask binary without border", "label masks", "distance maps")),
+        ("SegmentationClass", ("SegmentationObject", "Annotations", "SegmentationClass_aug")),
+    ],
+)
+def test_of_several_folders_of_masks_the_binary_one_is_read(tmp_path, write_png, masks, others):
+    write_png(tmp_path / "images" / "1.png", IMAGE)
+    for folder in (masks, *others):
+        write_png(tmp_path / folder / "1.png", blob(0))
+    assert find_pairs(tmp_path)[0].masks == (tmp_path / masks / "1.png",)
+
+
 def test_two_masks_of_one_image_are_refused_by_name(tmp_path, write_png):
     write_png(tmp_path / "images" / "1.png", np.zeros((70, 80, 3), np.uint8))
     for name in ("1", "1_mask"):
         write_png(tmp_path / "masks" / f"{name}.png", np.zeros((70, 80), np.uint8))
-    with pytest.raises(ValueError, match=r"1\.png has masks of two kinds, 1\.png, 1_mask\.png"):
+    with pytest.raises(ValueError, match=r"1\.png has masks of several kinds, 1\.png, 1_mask\.png; keep one"):
         find_pairs(tmp_path)
 
 
@@ -437,7 +461,9 @@ def test_a_suffix_that_nobody_foresaw_is_understood_where_all_masks_share_it(tmp
     for i, name in enumerate(("1", "10", "2 b")):
         write_png(tmp_path / "images" / f"{name}.png", IMAGE)
         write_png(tmp_path / "masks" / f"{name}_polyp.png", blob(10 * i))
-    assert [(pair.name, pair.masks[0].name) for pair in find_pairs(tmp_path)] == [
+    with pytest.warns(UserWarning, match="masks are named like 10_polyp: '_polyp' is taken for what all masks end in"):
+        pairs = find_pairs(tmp_path)
+    assert [(pair.name, pair.masks[0].name) for pair in pairs] == [
         ("1", "1_polyp.png"),
         ("10", "10_polyp.png"),
         ("2 b", "2 b_polyp.png"),
@@ -447,6 +473,88 @@ def test_a_suffix_that_nobody_foresaw_is_understood_where_all_masks_share_it(tmp
         ValueError, match=r"3 without mask, first .*1\.png: .* Or is 10_other\.png its mask\? Name both"
     ):
         find_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        (("1", "2", "3"), ("10", "20", "30")),
+        (("frame_000", "frame_001"), ("frame_0000", "frame_0010")),
+        (("scan-1", "scan-2"), ("scan-1-01", "scan-2-01")),
+        (("a", "b"), ("apolyp", "bpolyp")),
+    ],
+)
+def test_an_end_that_is_no_word_is_no_suffix(tmp_path, write_png, images, masks):
+    for name in images:
+        write_png(tmp_path / "images" / f"{name}.png", IMAGE)
+    for name in masks:
+        write_png(tmp_path / "masks" / f"{name}.png", blob(0))
+    with pytest.raises(ValueError, match=rf"{len(images)} without mask, first .*{images[0]}\.png.* Name both alike"):
+        find_pairs(tmp_path)
+    named = {name: (tmp_path / f"{name}.png",) for name in masks}
+    assert files.by_image(dict.fromkeys(images, tmp_path), named) == named, "scoring and panels pair as training"
+
+
+@pytest.mark.parametrize("mark", ["_", "-", " ", "."])
+def test_a_suffix_stands_behind_any_mark(tmp_path, write_png, mark):
+    for word in ("mask", "polyp"):
+        root = tmp_path / word
+        for name in ("1", "2"):
+            write_png(root / "images" / f"{name}.png", IMAGE)
+            write_png(root / "masks" / f"{name}{mark}{word}.png", blob(0))
+    assert [pair.name for pair in find_pairs(tmp_path / "mask")] == ["1", "2"]
+    with pytest.warns(UserWarning, match=f"'{mark}polyp' is taken"):
+        assert [pair.name for pair in find_pairs(tmp_path / "polyp")] == ["1", "2"]
+
+
+def chase(tmp_path, write_png) -> None:
+    for eye in ("Image_01L", "Image_01R"):
+        write_png(tmp_path / f"{eye}.jpg", IMAGE)
+        for left, observer in ((0, "1stHO"), (30, "2ndHO")):
+            write_png(tmp_path / f"{eye}_{observer}.png", blob(left))
+
+
+def test_two_observers_are_not_merged_and_a_setting_chooses_one(tmp_path, write_png):
+    chase(tmp_path, write_png)
+    with pytest.raises(ValueError, match=r"Image_01L\.jpg has masks of .*: --observer 1stHO or --observer 2ndHO"):
+        find_pairs(tmp_path)
+    for observer, left in (("1stHO", 0), ("2ndho", 30)):
+        found = find_pairs(tmp_path, observer=observer)
+        assert [pair.name for pair in found] == ["Image_01L", "Image_01R"]
+        assert np.array_equal(files.read_mask(*found[0].masks), blob(left))
+        assert files.find_masks(tmp_path, observer=observer) == {pair.name: pair.masks for pair in found}
+    with pytest.raises(ValueError, match=r"no mask of observer 'first', only Image_01L_1stHO\.png, .*; check observer"):
+        find_pairs(tmp_path, observer="first")
+    assert list(files.find_images(tmp_path)) == ["Image_01L", "Image_01R"], "to predict, it does not matter whose"
+
+
+def test_an_observer_may_be_a_folder(tmp_path, write_png):
+    write_png(tmp_path / "images" / "01_test.png", IMAGE)
+    for folder, word, left in (("1st_manual", "manual1", 0), ("2nd_manual", "manual2", 30)):
+        write_png(tmp_path / folder / f"01_{word}.png", blob(left))
+    for observer, left in (("", 0), ("manual1", 0), ("2nd_manual", 30)):
+        (pair,) = find_pairs(tmp_path, observer=observer)
+        assert np.array_equal(files.read_mask(*pair.masks), blob(left))
+
+
+def test_fields_of_view_may_lie_apart(tmp_path, write_png):
+    """As CHASE_DB1's do, which others drew: given as a path from the data set."""
+    chase(tmp_path / "CHASEDB1", write_png)
+    for eye in ("Image_01L", "Image_01R"):
+        write_png(tmp_path / "fields" / "masks" / f"{eye}.png", blob(0))
+    for root, path in (
+        (tmp_path / "CHASEDB1", "../fields/masks"),
+        (tmp_path / "CHASEDB1", str(tmp_path / "fields/masks")),
+    ):
+        found = find_pairs(root, field_of_view=path, observer="1stHO")
+        assert [pair.within.parent.name for pair in found] == ["masks", "masks"]
+    pair_at(write_png, tmp_path / "clips", "a", "1/images", "1/masks")
+    pair_at(write_png, tmp_path / "clips", "a", "2/images", "2/masks")
+    for clip in "12":
+        write_png(tmp_path / "clips" / "fov" / clip / "a.png", blob(0))
+    assert [pair.within.parent.name for pair in find_pairs(tmp_path / "clips", field_of_view="./fov")] == ["1", "2"]
+    with pytest.raises(FileNotFoundError, match=r"no folder .*absent/masks; check field_of_view, a path from"):
+        find_pairs(tmp_path / "CHASEDB1", field_of_view="absent/masks")
 
 
 # ----------------------------------------------------------------------- what must not be paired, skipped or lost
@@ -564,6 +672,10 @@ def transparent(path):
     cv2.imwrite(str(path), np.dstack([np.zeros((60, 70, 3), np.uint8), blob(0, (60, 70))]))
 
 
+def transparent_image(path):
+    path.write_bytes(cv2.imencode(".png", np.dstack([np.zeros((70, 80, 3), np.uint8), blob(0)]))[1])
+
+
 def animated(path):
     from PIL import Image
 
@@ -635,3 +747,256 @@ def test_scoring_reads_a_mask_as_training_does(tmp_path, write_png):
 def test_a_long_name_is_written_whole(tmp_path):
     files.write_maps(tmp_path, "x" * 250, np.zeros((1, 8, 8), np.float32), 8, 8, {})
     assert [path.name for path in tmp_path.iterdir()] == ["x" * 250 + ".png"]
+
+
+# -------------------------------------------------------------------------------------------------- hostile files
+
+
+def bomb(path):
+    """A GIF of 200 bytes that claims 60000 x 60000 pixels."""
+    path.write_bytes(
+        b"GIF89a" + (60000).to_bytes(2, "little") * 2 + b"\x80\0\0" + b"\0" * 6 + b",\0\0\0\0" + b"\x60\xea" * 2
+    )
+
+
+def cut_tiff(path):
+    """A TIFF whose directory points beyond its end."""
+    path.write_bytes(cv2.imencode(".tif", IMAGE)[1].tobytes()[:60])
+
+
+def cut_gif(path):
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 255, (70, 80), np.uint8)
+    Image.fromarray(noise).save(path, format="GIF")
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+@pytest.mark.parametrize("make", [bomb, cut_tiff, cut_gif])
+def test_a_hostile_file_is_one_error_that_names_it_wherever_it_is_read(tmp_path, write_png, make):
+    hostile, sound = tmp_path / "hostile.gif", write_png(tmp_path / "sound.png", blob(0))
+    make(hostile)
+    for read in (
+        files.read_image,
+        files.read_mask,
+        files.read_grey,
+        lambda path: files.read_labels([path], [0, 1]),
+        lambda path: TestImages({"x": path}, Config())[0],
+        lambda path: files.check_pairs([files.Pair("x", path, (sound,))]),
+        lambda path: files.check_pairs([files.Pair("x", sound, (path,))]),
+    ):
+        with pytest.raises(ValueError, match=r"hostile\.gif cannot be decoded \(.+\); replace it$"):
+            read(hostile)
+
+
+@pytest.mark.parametrize("kind", [IndexError, TypeError, struct.error, zlib.error, EOFError, MemoryError])
+def test_whatever_a_decoder_raises_names_the_file(kind):
+    with (
+        pytest.raises(ValueError, match=r"^a\.png cannot be decoded \((of its own|\w+)\); replace it$"),
+        files.decoding("a.png"),
+    ):
+        raise kind("of its own")
+
+
+# ---------------------------------------------------------------------------- masks that are labels, and inverted ones
+
+
+def labelled(values, shape=(70, 80)) -> np.ndarray:
+    """A background of 0, and a block of each value."""
+    mask = np.zeros(shape, np.uint8)
+    for i, value in enumerate(values):
+        mask[10:20, 12 * i + 2 : 12 * i + 10] = value
+    return mask
+
+
+@pytest.mark.parametrize("values", [(1, 255), (1, 2, 3, 255), (2, 254), (1, 200)])
+def test_labels_beside_what_is_to_be_ignored_are_no_mask_for_any_reader(tmp_path, write_png, values):
+    from tools.scoring import Case, score_files
+
+    mask, image = write_png(tmp_path / "m.png", labelled(values)), write_png(tmp_path / "i.png", IMAGE)
+    sound = write_png(tmp_path / "n.png", blob(0))
+    said = rf"m\.png holds {values[0]}.* pixels\) and {values[-1]} \(80\): a lesion of 1, and {values[-1]} for what"
+    for read in (
+        lambda: files.read_mask(mask),
+        lambda: files.read_mask(mask, sound),
+        lambda: files.check_pairs([files.Pair("i", image, (mask,))]),
+        lambda: score_files([Case(sound, (mask,))], "official", "exclude", False),
+        lambda: score_files([Case(sound, (mask, sound))], "official", "exclude", False),
+    ):
+        with pytest.raises(ValueError, match=said):
+            read()
+    score_files([Case(mask, (sound,))], "official", "exclude", False)  # a map may hold any value
+    labels = (0, *values)
+    assert len(files.read_planes([mask], labels)) == len(labels), "as label images they are read"
+
+
+def test_a_mask_of_jpeg_or_with_soft_edges_is_no_label_image(tmp_path, write_png, rng):
+    """CVC-ClinicDB has a mask with flat areas of 11, and values from 8 to 28; Kvasir's hold 0..7 and 248..255."""
+    flat = blob(0)
+    flat[40:50, 10:40], flat[40, 10] = 11, 28
+    noise = blob(0).astype(int) + rng.integers(-3, 4, (70, 80))
+    for i, mask in enumerate(
+        (flat, np.clip(noise, 0, 255).astype(np.uint8), np.where(blob(0), 255, 1).astype(np.uint8) * 0)
+    ):
+        path = write_png(tmp_path / f"{i}.png", mask)
+        assert files.read_mask(path).shape == (70, 80)
+
+
+def test_the_check_says_what_share_is_lesion_and_which_masks_are_white_or_of_another_habit(tmp_path, write_png):
+    masks = {"a": 255 - blob(0), "b": np.full((70, 80), 255, np.uint8), "c": blob(0, value=1)}
+    for name, mask in masks.items():
+        pair_at(write_png, tmp_path, name, mask=mask)
+    check = files.check_pairs(find_pairs(tmp_path))
+    assert (check.white, check.binary, check.mixed) == (("b",), ("c",), ("a", "b"))
+    for said in (
+        "lesion is 67% of all pixels: inverted masks?",
+        "1 masks white all over: inverted, or whole? (first b)",
+        "1 masks valued 0/1, read as 0/255 (first c)",
+        "2 masks beside them valued 0/255: is 255 what to ignore there? It is read as lesion (first a)",
+    ):
+        assert said in str(check)
+    pair_at(write_png, tmp_path, "d", mask=np.zeros((70, 80), np.uint8))
+    sound = [pair for pair in find_pairs(tmp_path) if pair.name in "cd"]
+    assert not files.check_pairs(sound).mixed, "an empty mask has no habit"
+
+
+# ----------------------------------------------------------------------------- one reader for training and prediction
+
+
+def tiff(path, array):
+    path.write_bytes(cv2.imencode(".tif", array)[1])
+
+
+def tiff_marked(path, photometric: int, pixels: np.ndarray, big: bool = False):
+    """An uncompressed TIFF of pixels (H, W, samples) uint8 whose photometric interpretation is as given."""
+    height, width, samples = pixels.shape
+    word, count, start = ("Q", "Q", 16) if big else ("I", "H", 8)
+    bits = struct.pack("<4H", 8, 8, 8, 8)
+    values = [(256, width), (257, height), (258, 0), (259, 1), (262, photometric), (273, 0), (277, samples)]
+    values += [(278, height), (279, pixels.size)]
+    strip = start + len(bits) + struct.calcsize("<" + count) + len(values) * (20 if big else 12) + struct.calcsize(word)
+    found = struct.pack("<" + count, len(values))
+    for tag, value in values:
+        content = struct.pack("<" + word, {258: start, 273: strip}.get(tag, value))
+        content = bits[: 2 * samples].ljust(8, b"\0") if big and tag == 258 else content
+        found += struct.pack("<HH" + word, tag, 3 if tag == 258 else 4, samples if tag == 258 else 1) + content
+    head = b"II+\0\x08\0\0\0" if big else b"II*\0"
+    head += struct.pack("<" + word, start + len(bits))
+    path.write_bytes(head + bits + found + struct.pack("<" + word, 0) + pixels.tobytes())
+
+
+def saved(**how):
+    from PIL import Image
+
+    return lambda path: Image.fromarray(COLOURS).convert(how.pop("mode", "RGB")).save(path, **how)
+
+
+COLOURS = cv2.resize(np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8), (80, 70))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda path: tiff(path, COLOURS.astype(np.float32) / 255),
+            "bytes, not an image of 8 or 16 bits",
+        ),
+        (lambda path: tiff(path, COLOURS[..., 0].astype(np.uint16) * 16), "has 16-bit values up to 39"),
+        (
+            lambda path: path.write_bytes(cv2.imencode(".png", COLOURS.astype(np.uint16) * 16)[1]),
+            "has 16-bit values up to 39",
+        ),
+        (lambda path: tiff(path, COLOURS[..., 0].astype(np.int16) - 100), "holds int16 values; save it with 8 bits"),
+        (lambda path: tiff(path, (COLOURS[..., 0] // 2).astype(np.int8)), "holds int8 values; save it with 8 bits"),
+        (animated, "holds 2 pictures; expected one"),
+        (transparent_image, "has all it shows in its transparency"),
+        (lambda path: tiff_marked(path, 8, COLOURS), "holds CIELAB colours; save it as RGB"),
+    ],
+)
+def test_prediction_refuses_what_training_refuses_in_the_same_words(tmp_path, write_png, make, message):
+    image, mask = tmp_path / "i.tif", write_png(tmp_path / "m.png", blob(0))
+    make(image)
+    said = []
+    for read in (
+        lambda: files.check_pairs([files.Pair("i", image, (mask,))]),
+        lambda: TestImages({"i": image}, Config())[0],
+    ):
+        with pytest.raises(ValueError, match=rf"i\.tif .*{message}") as error:
+            read()
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"format": "PNG"},
+        {"format": "JPEG", "quality": 80},
+        {"format": "JPEG", "mode": "L"},
+        {"format": "WEBP"},
+        {"format": "BMP"},
+        {"format": "GIF", "mode": "P"},
+        {"format": "PNG", "mode": "P"},
+        {"format": "PNG", "mode": "1"},
+        {"format": "PNG", "mode": "LA"},
+        {"format": "TIFF", "compression": "tiff_lzw"},
+        {"format": "TIFF", "mode": "CMYK"},
+    ],
+)
+def test_training_and_prediction_read_the_same_pixels(tmp_path, how):
+    path = tmp_path / "i.png"  # what a file is, its first bytes say
+    saved(**how)(path)
+    assert np.array_equal(np.asarray(files.read_whole_image(path)), files.read_image(path))
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_three_samples_that_a_tiff_calls_grey_are_colours(tmp_path, big):
+    """CVC-ClinicDB's: OpenCV takes the red for grey, Pillow cannot open them."""
+    path = tmp_path / "i.tif"
+    tiff_marked(path, 1, COLOURS, big)
+    assert np.array_equal(files.read_image(path), COLOURS)
+    assert np.array_equal(np.asarray(files.read_whole_image(path)), COLOURS)
+    grey = cv2.cvtColor(COLOURS, cv2.COLOR_RGB2GRAY)
+    for read in (lambda: files.reading.decode_mask(path), lambda: files.read_grey(path)[0]):
+        assert np.abs(read().astype(int) - grey).max() <= 1, "never the red alone"
+
+
+@pytest.mark.parametrize(("channels", "photometric"), [(4, 1), (3, 0)])
+def test_other_samples_called_grey_are_refused(tmp_path, channels, photometric):
+    path = tmp_path / "i.tif"
+    tiff_marked(path, photometric, np.dstack([COLOURS, COLOURS])[..., :channels])
+    for read in (files.read_image, files.read_whole_image, files.read_mask, files.read_grey):
+        with pytest.raises(ValueError, match=rf"i\.tif cannot be .*{channels} samples a pixel that are marked as grey"):
+            read(path)
+
+
+def test_what_is_no_image_or_no_file_is_left_aside_in_words(tmp_path, write_png):
+    pair_at(write_png, tmp_path, "1")
+    (tmp_path / "images" / "phone.heic").write_bytes(b"x")
+    with pytest.warns(UserWarning, match=r"1 files of .*images are left aside, first phone\.heic: read"):
+        assert list(files.find_images(tmp_path)) == ["1"]
+    (tmp_path / "images" / "phone.heic").unlink()
+    os.mkfifo(tmp_path / "images" / "2.png")
+    with pytest.warns(UserWarning, match=r"1 files of .*images are left aside, first 2\.png"):
+        assert [pair.name for pair in find_pairs(tmp_path)] == ["1"]
+    used = find_pairs_quietly(tmp_path)[0].files
+    assert files.left_aside(tmp_path, used) == f"1 other files (1 no regular file), first {tmp_path}/images/2.png"
+    (tmp_path / "broken" / "images").mkdir(parents=True)
+    (tmp_path / "broken" / "images" / "3.png").symlink_to(tmp_path / "gone.png")
+    assert list(files.find_images(tmp_path / "broken")) == ["3"], "a broken link is an image that has vanished"
+
+
+def find_pairs_quietly(root):
+    with pytest.warns(UserWarning, match="left aside"):
+        return find_pairs(root)
+
+
+@pytest.mark.parametrize("masks", ["masks", "GT", "Ground Truth", "labels"])
+def test_images_to_predict_are_never_sought_among_masks(tmp_path, write_png, masks):
+    write_png(tmp_path / "1.png", IMAGE)
+    write_png(tmp_path / masks / "1.png", blob(0))
+    assert list(files.find_images(tmp_path)) == ["1"]
+    assert files.left_aside(tmp_path, [tmp_path / "1.png"]) == f"1 other files (1 .png), first {tmp_path}/{masks}/1.png"
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(ValueError, match="holds no image"):
+        files.find_images(tmp_path)

@@ -70,6 +70,18 @@ def test_what_cannot_work_is_refused_before_the_first_map(polyp_folder, snapshot
     assert not (polyp_folder / "maps").exists()
 
 
+def test_masks_beside_images_are_not_predicted_and_what_is_left_aside_is_said(polyp_folder, snapshot, capsys):
+    folder, out = polyp_folder / "photos", polyp_folder / "maps"
+    shutil.copytree(polyp_folder / "TestDataset" / "small" / "images", folder)
+    shutil.copytree(polyp_folder / "TestDataset" / "small" / "masks", folder / "GT")
+    (folder / "notes.txt").write_text("")
+    arguments = ["--snapshot", snapshot, "--images", str(folder), "--out", str(out), "--size", "64", "--workers", "0"]
+    prediction_rgb.main(arguments)
+    assert sorted(path.name for path in out.iterdir()) == ["000.png", "001.png"]
+    said = f"NOTE: not predicted: 3 other files (2 .png, 1 .txt), first {folder}/GT/000.png\n"
+    assert said in capsys.readouterr().out
+
+
 def test_a_snapshot_is_asked_for_and_images_need_out(polyp_folder):
     with pytest.raises(SystemExit, match="--snapshot FILE"):
         prediction_rgb.main([])

@@ -1,7 +1,7 @@
 """What a folder of images and masks holds, before a night is spent on it: a report, and a sheet to look at.
 
 python -m tools.check_data DIR [--include REGEX] [--group REGEX] [--out check.png] [--most N]
-                               [--label_values 0,80,160,255] [--field_of_view FOLDER]
+                               [--label_values 0,80,160,255] [--field_of_view FOLDER] [--observer WORD]
 
 Exits with 1 if a file is faulty; the report names each.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from files import Check, Pair, files_under, find_pairs, group_of, read_image, read_planes, survey
+from files import Check, Pair, find_pairs, group_of, left_aside, read_image, read_planes, survey
 
 CELL = 192  # side of a picture on the sheet, in pixels
 COLUMNS = 6
@@ -40,17 +40,17 @@ def main() -> None:
     parser.add_argument("--most", type=int, choices=range(1, 1000), metavar="N", default=24, help=most)
     parser.add_argument("--label_values", type=numbers, default=(), help="of label images, as in Config: 0,80,160,255")
     parser.add_argument("--field_of_view", default="", help="folder of masks of what counts, as in Config")
+    parser.add_argument("--observer", default="", help="of masks by several people, whose, as in Config")
     given = parser.parse_args()
     try:
-        pairs = find_pairs(given.folder, given.include, given.field_of_view)
+        pairs = find_pairs(given.folder, given.include, given.field_of_view, given.observer)
         groups = {group_of(pair.name, given.group) for pair in pairs}
     except (ValueError, OSError, re.error) as error:
         raise SystemExit(f"error: {error}") from error
     check, problems = survey(pairs, given.label_values)
     used = {path for pair in pairs for path in pair.files}
-    unused = [path for path in files_under(given.folder) if path not in used]
-    print(report(pairs, groups, check, unused))
-    for problem in problems.values():
+    print(report(pairs, groups, check, left_aside(given.folder, used)))
+    for problem in (problem for of_pair in problems.values() for problem in of_pair):
         print(f"faulty: {problem}")
     sound = [pair for pair in pairs if pair.name not in problems]
     if sound:
@@ -65,17 +65,18 @@ def main() -> None:
     sys.exit(1 if problems else 0)
 
 
-def report(pairs: list[Pair], groups: set[str], check: Check | None, unused: list[Path]) -> str:
+def report(pairs: list[Pair], groups: set[str], check: Check | None, unused: str) -> str:
     """Lines for a terminal."""
     lines = [f"images       {len(pairs)}, first {pairs[0].image}", f"masks        first {pairs[0].masks[0]}"]
     if unused:
-        lines.append(f"not used     {len(unused)} other files, first {unused[0]}")
+        lines.append(f"not used     {unused}")
     if len(groups) < len(pairs):
         lines.append(f"groups       {len(groups)} (clips, volumes, patients, sub-folders), first {min(groups)}")
     if check is None:
         return "\n".join([*lines, "no pair is sound"])
     (h, w), (hh, ww) = check.smallest, check.largest
-    values = ", ".join(map(str, check.values)) if len(check.values) <= 8 else f"{len(check.values)} values: soft edges"
+    few = check.classes or len(check.values) <= 8
+    values = ", ".join(map(str, check.values)) if few else f"{len(check.values)} values: soft edges"
     lines += [
         f"sizes        {w}x{h} to {ww}x{hh} (width x height)",
         f"mask values  {values}",

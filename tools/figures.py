@@ -1,7 +1,7 @@
 """Figures of a score table: curves, coloured panels, scatter.
 
 python -m tools.figures --gt DIR --pred [NAME=]DIR [--pred ...] --out DIR [--images DIR] [--worst N] [--by SCORE]
-                        [--label_values 0,80,160,255 --class_names A,B,C,D] [--field_of_view FOLDER]
+                        [--label_values 0,80,160,255 --class_names A,B,C,D] [--field_of_view FOLDER] [--observer WORD]
 
 Writes, per data set (and class) and as PDF and PNG: PR, F and E curves of all methods; with two methods or more a
 scatter of the first two, image by image; with --images the N worst images of the first method (by SCORE) as panels
@@ -46,6 +46,7 @@ def main() -> None:
     )
     parser.add_argument("--class_names", default="", help="as in Config, with commas; default the values")
     parser.add_argument("--field_of_view", default="", help="folder of masks of what counts, as in Config")
+    parser.add_argument("--observer", default="", help="of masks by several people, whose, as in Config")
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     known = PROTOCOLS[given.protocol].names
@@ -57,7 +58,9 @@ def main() -> None:
     if names and len(names) != len(values):
         parser.error(f"--class_names gives {len(names)} names, --label_values {len(values)} values")
     labels = dict(zip(names or map(str, values), values, strict=True))
-    task = scoring.Task(labels, given.field_of_view, prefer_labels=given.protocol in ("binary", "layers"))
+    task = scoring.Task(
+        labels, given.field_of_view, prefer_labels=given.protocol in ("binary", "layers"), observer=given.observer
+    )
     try:
         sets, several = scoring.sets_of(given.gt)
         jobs = scoring.jobs_of(sets, scoring.methods_of(given.pred), several, task)

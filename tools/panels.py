@@ -1,7 +1,7 @@
 """Pictures to look at before the scores: rows of image | mask | map.
 
 python -m tools.panels --images DIR --masks DIR --maps [NAME=]DIR [--maps ...] --out FILE.png [--most N]
-                       [--label_values 0,80,160,255]
+                       [--label_values 0,80,160,255] [--observer WORD]
 """
 
 import argparse
@@ -27,25 +27,32 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--most", type=int, default=8, help="number of images, evenly spaced over the folder")
     parser.add_argument("--label_values", type=numbers, default=(), help="masks and maps are label images of these")
+    parser.add_argument("--observer", default="", help="of masks by several people, whose, as in Config")
     given = parser.parse_args()
     named = [text.rpartition("=") for text in given.maps]
     maps = {name or Path(folder).name: Path(folder) for name, _, folder in named}
     try:
-        write_panel(given.images, given.masks, maps, given.out, given.most, given.label_values)
+        write_panel(given.images, given.masks, maps, given.out, given.most, given.label_values, given.observer)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     print(f"{given.out}: {' | '.join(('image', 'mask', *maps))}")
 
 
 def write_panel(
-    images: Path, masks: Path, maps: dict[str, Path], out: Path, most: int = 8, label_values: Sequence[int] = ()
+    images: Path,
+    masks: Path,
+    maps: dict[str, Path],
+    out: Path,
+    most: int = 8,
+    label_values: Sequence[int] = (),
+    observer: str = "",
 ) -> None:
     """One row per image that has a mask and every map, at most `most`; ValueError if there is none.
 
     Folders as for scoring: masks and maps named like the images, or with a suffix. Label images are drawn in colours.
     """
     pictures = find_images(images)
-    names = {"mask": by_image(pictures, find_masks(masks))}
+    names = {"mask": by_image(pictures, find_masks(masks, observer=observer), observer)}
     names |= {
         title: by_image(pictures, {name: (path,) for name, path in list_images(folder).items()})
         for title, folder in maps.items()

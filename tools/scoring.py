@@ -24,6 +24,7 @@ from files import (
     mask_folder,
     read_grey,
     read_labels,
+    require_two_kinds,
     union,
 )
 from metrics import Scores
@@ -38,6 +39,7 @@ class Task(NamedTuple):
     labels: dict[str, int] = {}  # class -> grey value in label images; {}: binary masks
     field_of_view: str = ""  # folder, beside the images, of masks of what counts
     include: str = ""  # regular expression that the names of pairs must contain
+    observer: str = ""  # of masks by several people, whose
     prefer_labels: bool = False  # score label images rather than grey maps of each class, where both are there
 
 
@@ -146,10 +148,10 @@ def pair(job: Job) -> None:
         maps = list_images(folder)
         fields: dict[str, Path | None] = {}
         if job.task.field_of_view or job.only is not None:
-            found = find_pairs(job.gt, job.task.include, job.task.field_of_view)
+            found = find_pairs(job.gt, job.task.include, job.task.field_of_view, job.task.observer)
             masks, fields = {p.name: p.masks for p in found}, {p.name: p.within for p in found}
         else:
-            masks = by_image(maps, find_masks(job.gt, job.task.include))
+            masks = by_image(maps, find_masks(job.gt, job.task.include, job.task.observer), job.task.observer)
     except (ValueError, OSError) as error:
         job.error = str(error)
         return
@@ -232,7 +234,7 @@ def score_files(
     def read(what: str, paths: Masks, labelled: bool) -> np.ndarray:
         if labelled:
             return class_mask(paths, labels, part)
-        array, note = read_masks(paths)
+        array, note = read_masks(paths, of_lesions=what == "masks")
         if note:
             notes.setdefault(f"{what} are {note}, converted to 8-bit grey", []).append(paths[0].name)
         if what == "masks" and areas_of_grey(array) is not None:
@@ -270,9 +272,12 @@ def picture_of(job: Job, name: str, gt: bool = False) -> np.ndarray:
     return read_masks(case.masks if gt else (case.map,))[0]
 
 
-def read_masks(paths: Masks) -> tuple[np.ndarray, str]:
-    """`read_grey` of a mask whose parts may be in several files, some of them valued 0/1."""
+def read_masks(paths: Masks, of_lesions: bool = False) -> tuple[np.ndarray, str]:
+    """`read_grey` of a mask whose parts may be in several files, some of them valued 0/1; of lesions: no labels."""
     parts, notes = zip(*map(read_grey, paths), strict=True)
+    for path, part in zip(paths, parts, strict=True):
+        if of_lesions:
+            require_two_kinds(path, part)
     tops = {int(part.max()) for part in parts}
     if 1 in tops and len(tops - {0}) > 1:
         parts = tuple(part * 255 if part.max() == 1 else part for part in parts)

@@ -1,0 +1,104 @@
+"""Pairing by name: which mask belongs to which image, and which of several observers' is meant."""
+
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+# what a mask's name may have that its image's has not, and the number of a further one; images may have a word too
+MASK_WORD = (
+    r"mask|segmentation|seg|manual\d?|gt|label|annotation|lesion|roi"
+    r"|\d(?:st|nd|rd|th)ho|(?:observer|annotator|rater|expert)[_-]?\d+"  # of CHASE_DB1, of anybody
+)
+MASK_SUFFIX = re.compile(rf"[_\-. ]({MASK_WORD})([_\-. ]\d+)?$", re.IGNORECASE)
+MASK_PREFIX = re.compile(rf"(^|/)({MASK_WORD})[_\-. ]", re.IGNORECASE)
+IMAGE_SUFFIX = re.compile(r"_(training|test|img|image|0000)$", re.IGNORECASE)  # of DRIVE, anybody, nnU-Net
+IMAGE_PREFIX = re.compile(r"(^|/)(img|image)_", re.IGNORECASE)
+SHARED_WORD = re.compile(r"[_\-. ]+[^\W\d_]")  # the beginning of a suffix that nobody foresaw: never a digit
+
+Masks = tuple[Path, ...]
+
+
+def by_image(images: dict[str, Path], masks: dict[str, Masks], observer: str = "") -> dict[str, Masks]:
+    """`masks` under the names of their images; one that pairs with none keeps its own.
+
+    Where all masks end in one and the same word that no data set here has (_polyp), that is taken for the suffix, with
+    a warning. ValueError for an image with masks of several observers, unless `observer` is the word of one of them.
+    """
+    known = {_bare_image(name): name for name in images}
+    bares = {name: _bare_mask(name) for name in masks}
+    if not (set(masks) | set(bares.values())) & (images.keys() | known.keys()):
+        suffix = _shared_suffix(images, list(masks))
+        bares = {name: name.removesuffix(suffix) for name in masks}
+    paired: dict[str, Masks] = {}
+    for name, paths in masks.items():
+        bare = bares[name]
+        image = name if name in images else bare if bare in images else known.get(bare, name)
+        paired[image] = paired.get(image, ()) + paths
+    return {
+        image: _of_observer(images[image], paths, observer) if image in images else paths
+        for image, paths in paired.items()
+    }
+
+
+def in_one_folder(files: dict[str, Path], observer: str = "") -> tuple[dict[str, Path], dict[str, Masks]]:
+    """(images, their masks) of files that lie together: a mask is named like an image, with a word more."""
+    images = without_masks(files)
+    return images, by_image(images, {name: (path,) for name, path in files.items() if name not in images}, observer)
+
+
+def without_masks(files: dict[str, Path]) -> dict[str, Path]:
+    """The images among files that lie together with masks."""
+    of = {name: _bare_mask(name) for name in files}
+    plain = {name for name in files if of[name] == name}
+    bare_images = plain | set(map(_bare_image, plain))
+    return {name: path for name, path in files.items() if of[name] == name or of[name] not in bare_images}
+
+
+def _of_observer(image: Path, masks: Masks, observer: str) -> Masks:
+    """The masks of one image that are one observer's; ValueError where that is not settled."""
+    kinds = {path: _kind(path) for path in masks}
+    names = ", ".join(path.name for path in masks)
+    if observer and all(path.parent.name.lower() != observer.lower() for path in masks):
+        chosen = tuple(path for path in masks if kinds[path].lower() == observer.lower())
+        if not chosen:
+            raise ValueError(f"{image} has no mask of observer {observer!r}, only {names}; check observer")
+        return chosen
+    if len(set(kinds.values())) > 1:
+        words = " or ".join(f"--observer {word}" for word in sorted(set(kinds.values())) if word)
+        raise ValueError(f"{image} has masks of several kinds, {names}; keep one, or choose an observer: {words}")
+    return masks
+
+
+def _shared_suffix(images: dict[str, Path], masks: Sequence[str]) -> str:
+    """The words that all masks end in, cut so that most of them then bear an image's name; "" for none."""
+    end = masks[0] if masks else ""
+    for mask in masks:
+        while not mask.endswith(end):
+            end = end[1:]
+
+    def fitting(cut: str) -> int:
+        return sum(mask.removesuffix(cut) in images for mask in masks)
+
+    cuts = (end[i:] for i in range(len(end)) if SHARED_WORD.match(end[i:]))
+    suffix = max(cuts, key=fitting, default="")
+    if not suffix or not fitting(suffix):
+        return ""
+    warnings.warn(f"masks are named like {masks[0]}: {suffix!r} is taken for what all masks end in", stacklevel=3)
+    return suffix
+
+
+def _kind(mask: Path) -> str:
+    """The word that tells a mask from its image, such as mask or 1stHO; "" where their names are equal."""
+    if found := MASK_SUFFIX.search(mask.stem):
+        return found[1]
+    found = MASK_PREFIX.search(mask.stem)
+    return found[2] if found else ""
+
+
+def _bare_mask(name: str) -> str:
+    return MASK_PREFIX.sub(r"\1", MASK_SUFFIX.sub("", name))
+
+
+def _bare_image(name: str) -> str:
+    return IMAGE_PREFIX.sub(r"\1", IMAGE_SUFFIX.sub("", name))
