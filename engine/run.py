@@ -116,7 +116,7 @@ def write_record(path: Path, config: Any, device: torch.device) -> None:
         "config": dataclasses.asdict(config),
         "command": sys.argv,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "git": _git_commit(),
+        "git": git_commit(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
@@ -137,7 +137,8 @@ def run_commands(commands: tuple[str, ...], config: Any) -> None:
             raise RuntimeError(f"`python {' '.join(words)}` failed with exit status {status}; its words are above")
 
 
-def _git_commit() -> str:
+def git_commit() -> str:
+    """Of this code, with `-dirty` where files were changed."""
     try:
         command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
         return subprocess.run(

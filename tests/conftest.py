@@ -15,6 +15,14 @@ GOLDEN = ROOT / "tests" / "golden"
 sys.path.insert(0, str(GOLDEN))  # for `import recipe`
 
 
+def pytest_collection_modifyitems(items):
+    """`-m gpu` without a CUDA device skips and says why; with one, what cannot run fails."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def threads():
     """As many threads as cores: under pytest-xdist each worker takes its share."""

@@ -1,6 +1,7 @@
 """The rooms of the house and who may import whom, as a table that fails on any other arrow."""
 
 import ast
+import sys
 
 import pytest
 
@@ -21,6 +22,9 @@ MAY_IMPORT = {
     "engine": set(),
     "tools": {"net", "lossnet", "metrics", "files", "dataset", "configs", "engine"},  # the last three: benchmark
 }
+# what a machine with a GPU must have for `pytest -m gpu`: requirements.txt, pytest and hypothesis, matplotlib
+ON_ANY_MACHINE = {"torch", "torchvision", "numpy", "scipy", "cv2", "PIL", "tqdm", "tensorboard", "matplotlib"}
+ON_ANY_MACHINE |= {"pytest", "hypothesis", "tests", "recipe", *MAY_IMPORT, *sys.stdlib_module_names}
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0].removesuffix(".py") in MAY_IMPORT)
 
 
@@ -41,3 +45,13 @@ def test_imports_point_one_way(path):
             imported.add(node.module.split(".")[0])
     strangers = (imported & set(MAY_IMPORT)) - MAY_IMPORT[room] - {room}
     assert not strangers, f"{room} may not import {strangers}"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("tests/**/*.py")), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_missing_peer_fails_its_own_test_and_no_other(path):
+    """Imported inside the test: at the top it would stop the collection, and `importorskip` would hide it."""
+    tree = ast.parse(path.read_text())
+    modules = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module for node in tree.body if isinstance(node, ast.ImportFrom) and not node.level]
+    assert {name.split(".")[0] for name in modules} <= ON_ANY_MACHINE
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "importorskip"]

@@ -151,7 +151,8 @@ def test_images_of_a_wrong_shape_are_refused(shape):
 
 
 def test_the_backbone_is_timms_res2net50d_bit_for_bit():
-    timm = pytest.importorskip("timm")
+    import timm
+
     other = timm.create_model("res2net50d", pretrained=False).eval()
     ours = net.Res2Net50().eval()
     recipe.fill(ours)

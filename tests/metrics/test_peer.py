@@ -1,7 +1,6 @@
 """PySODMetrics, written independently, gives the same numbers where its definitions are the same."""
 
 import numpy as np
-import py_sod_metrics
 import pytest
 
 from metrics import Scores
@@ -11,6 +10,8 @@ from .conftest import read_pairs
 
 @pytest.fixture(scope="module")
 def peer() -> dict[str, float]:
+    import py_sod_metrics
+
     handler = py_sod_metrics.FmeasureHandler(with_adaptive=True, with_dynamic=False, beta=0.3)
     steps = {
         "MAE": py_sod_metrics.MAE(),

@@ -102,12 +102,14 @@ def test_a_field_that_is_empty_or_of_another_size_is_refused():
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_field_on_cuda_scores_as_on_the_cpu(protocol, rng):
+def test_a_field_on_cuda_scores_as_on_the_cpu(protocol, dtype, rng):
     pred, gt = made_up_pair(rng, 41, 50)
+    pred = (pred / (1 if dtype == np.uint8 else 255)).astype(dtype)
     within = disc(41, 50)
     there = [torch.from_numpy(x).cuda() for x in (pred, gt, within)]
-    np.testing.assert_allclose(score(protocol, *there), score(protocol, pred, gt, within), rtol=1e-9)
+    np.testing.assert_allclose(score(protocol, *there), score(protocol, pred, gt, within), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

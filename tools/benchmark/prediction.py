@@ -10,11 +10,14 @@ import numpy as np
 import torch
 
 import net
+from engine.inference import Predictor
 from files import read_grey
 from tools.benchmark.clock import DEVICE, ROOT, interleaved
 from tools.benchmark.reference import dense, predict
 
 WAYS = {"float32": "off", "bfloat16": "native-bf16"}
+ON_CUDA = {"float16": "native-fp16"}
+TOGETHER = 5  # batches of a turn on a GPU
 
 
 def measure(name: str, count: int, side: int, size: int) -> dict:
@@ -54,12 +57,32 @@ def measure(name: str, count: int, side: int, size: int) -> dict:
     return found
 
 
+def on_device(name: str, batch: int, size: int, device: torch.device) -> dict:
+    """Images per second of the network alone, as prediction runs it: batches in, maps out, no files."""
+    torch.manual_seed(0)
+    network = net.fold_batchnorm(net.build(name)).to(device).to(memory_format=torch.channels_last)
+    images = torch.randn(batch, 3, size, size)
+    images = images.pin_memory() if device.type == "cuda" else images
+    count, turns = TOGETHER if device.type == "cuda" else 1, {}
+    for way, amp in ways_of(device).items():
+        predictor = Predictor(network, device, amp)
+        turns[way] = lambda predictor=predictor: [predictor(images) for _ in range(count)]
+        turns[way]()  # the first one allocates
+    return {f"{way} [images/s]": round(count * batch / seconds, 2) for way, seconds in interleaved(turns).items()}
+
+
+def ways_of(device: torch.device) -> dict[str, str]:
+    """Name -> test_amp of what `device` can predict with."""
+    return WAYS | (ON_CUDA if device.type == "cuda" else {})
+
+
 def settled(network: net.MSNet, size: int) -> net.MSNet:
     """`network` in evaluation mode with statistics of some images: random ones would saturate every map."""
     network.train()
+    device = next(network.parameters()).device
     with torch.no_grad():
         for _ in range(15):
-            network(torch.randn(2, 3, size, size))
+            network(torch.randn(2, 3, size, size).to(device))
     return network.eval()
 
 

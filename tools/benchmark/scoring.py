@@ -6,7 +6,6 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from multiprocessing import get_context
@@ -18,7 +17,7 @@ import torch
 
 from files import read_grey
 from metrics import Scores
-from tools.benchmark.clock import REPEATS, ROOT, interleaved
+from tools.benchmark.clock import DEVICE, ROOT, interleaved
 
 Maps = list[tuple[np.ndarray, np.ndarray]]
 
@@ -41,7 +40,7 @@ def measure(count: int, side: int) -> dict:
     found["ours in two processes / pysodmetrics"] = round(times["pysodmetrics"] / times["ours, two processes"], 1)
     found |= files(images) | growth(images)
     if torch.cuda.is_available():
-        found |= on_gpu()
+        found |= {f"GPU, {name}": value for name, value in on_device(64, 352, DEVICE).items()}
     return found
 
 
@@ -91,25 +90,22 @@ def growth(images: Maps) -> dict:
     return found
 
 
-def on_gpu() -> dict:
-    """Batches of 64 at 352 x 352 on CUDA, and the share of the weighted F."""
+def on_device(count: int, side: int, device: torch.device) -> dict:
+    """Images per second of a batch that lies on `device`, and the weighted F's share of the time."""
     from metrics.weighted_f import weighted_f_batch
 
-    images = made_up_maps(64, 352)
-    pred, gt = (torch.from_numpy(np.stack(arrays)).cuda() for arrays in zip(*images, strict=True))
-
-    def timed(function: Callable[[], object]) -> float:
-        function()
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        for _ in range(REPEATS):
-            function()
-        torch.cuda.synchronize()
-        return (time.perf_counter() - start) / REPEATS
-
-    whole = timed(lambda: Scores().update(pred, gt))
-    weighted = timed(lambda: weighted_f_batch(pred.double() / 255, gt > 0))
-    return {"GPU, 64 x 352 x 352 [images/s]": round(64 / whole, 1), "of it weighted F": round(weighted / whole, 2)}
+    pred, gt = (torch.from_numpy(np.stack(maps)).to(device) for maps in zip(*made_up_maps(count, side), strict=True))
+    turns = {
+        "whole": lambda: Scores().update(pred, gt),
+        "weighted F": lambda: weighted_f_batch(pred.double() / 255, gt > 0),
+    }
+    for turn in turns.values():
+        turn()  # the first one allocates
+    times = interleaved(turns)
+    return {
+        f"{count} x {side} x {side} [images/s]": round(count / times["whole"], 1),
+        "of it weighted F": round(times["weighted F"] / times["whole"], 2),
+    }
 
 
 def made_up_maps(count: int, side: int) -> Maps:

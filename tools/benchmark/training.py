@@ -1,30 +1,32 @@
 """Training steps, LossNet included, beside the original's form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import net
 from engine.precision import Precision
 from engine.run import keep_memory
 from lossnet import LossNet, total_loss
-from tools.benchmark.clock import DEVICE, interleaved, peak
+from net import MSNet
+from tools.benchmark.clock import DEVICE, REPEATS, interleaved, peak
 from tools.benchmark.reference import dense
 
 WAYS = {"reference": "off", "float32": "off", "bfloat16": "native-bf16"}
 ON_CUDA = {"reference with cuDNN": "off", "float16": "native-fp16"}
+TOGETHER = 5  # steps that a GPU is given before it is waited for: train.py reads a loss every tenth step
+
+Train = Callable[[Tensor, Tensor, float], Tensor]  # image, mask and learning rate -> the loss, left on the device
 
 
 def measure(network: str, batch: int, size: int) -> dict:
     """Images per second, ratios, peak memory, multiply-adds and share of the machine's peak."""
-    ways = WAYS | (ON_CUDA if DEVICE.type == "cuda" else {})
-    steps = {name: make_step(network, name, amp, batch, size) for name, amp in ways.items()}
-    for step in steps.values():
-        step()  # the first one allocates
-    times = interleaved(steps)
+    ways = ways_of(DEVICE)
+    times = seconds_per_step({name: make_step(network, name, amp, batch, size) for name, amp in ways.items()})
     found: dict = {f"{name} [images/s]": round(batch / seconds, 2) for name, seconds in times.items()}
     found |= {f"{name} / reference": round(times["reference"] / times[name], 2) for name in ways if name != "reference"}
     found |= {f"{name} [MiB]": peak_memory(network, name, amp, batch, size) for name, amp in ways.items()}
@@ -38,31 +40,100 @@ def measure(network: str, batch: int, size: int) -> dict:
     return found
 
 
-def make_step(name: str, way: str, amp: str, batch: int, size: int) -> Callable[[], float]:
+def on_device(network: str, batch: int, size: int, device: torch.device, lossnet: LossNet | None = None) -> dict:
+    """Images per second in each precision, and the MiB of a GPU that it takes; one too large for the GPU is named."""
+    steps: dict[str, Callable[[], Tensor]] = {}
+    found: dict = {}
+    for way, amp in ways_of(device).items():
+        if way.startswith("reference"):
+            continue
+        before = _start_memory(device)
+        try:
+            step = make_step(network, way, amp, batch, size, device, lossnet)
+            step(), step()  # the first one makes the momentum
+        except torch.cuda.OutOfMemoryError:
+            found[f"{way} [images/s]"] = f"out of memory at batch {batch}"
+            continue
+        steps[way] = step
+        if device.type == "cuda":
+            found[f"{way} [MiB]"] = (torch.cuda.max_memory_allocated() - before) >> 20
+    return found | {f"{way} [images/s]": round(batch / seconds, 2) for way, seconds in seconds_per_step(steps).items()}
+
+
+def _start_memory(device: torch.device) -> int:
+    """Bytes of the GPU in use before what is measured, from where its peak counts."""
+    if device.type != "cuda":
+        return 0
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated()
+
+
+def ways_of(device: torch.device) -> dict[str, str]:
+    """Name -> amp of what can be trained on `device`."""
+    return WAYS | (ON_CUDA if device.type == "cuda" else {})
+
+
+def seconds_per_step(steps: Mapping[str, Callable[[], Tensor]], repeats: int = REPEATS) -> dict[str, float]:
+    """Median seconds of a step of each way. A GPU is given several at once: a run does not wait for each either."""
+    count = TOGETHER if DEVICE.type == "cuda" else 1
+    for step in steps.values():
+        step()  # the first one allocates
+    turns = {name: lambda step=step: [step() for _ in range(count)] for name, step in steps.items()}
+    return {name: seconds / count for name, seconds in interleaved(turns, repeats).items()}
+
+
+def make_step(
+    name: str,
+    way: str,
+    amp: str,
+    batch: int,
+    size: int,
+    device: torch.device = DEVICE,
+    lossnet: LossNet | None = None,
+) -> Callable[[], Tensor]:
     """One optimiser step on random images, ready to run; in the original's form where `way` begins with reference."""
     torch.manual_seed(0)
     plain = way.startswith("reference")
+    network = net.build(name)
+    train = trainer(dense(network) if plain else network, lossnet or LossNet(), amp, device, plain)
+    image, mask = torch.randn(batch, 3, size, size), (torch.rand(batch, 1, size, size) > 0.5).float()
+    if device.type == "cuda":  # as the loader hands them over
+        image, mask = image.pin_memory(), mask.pin_memory()
+
+    def step() -> Tensor:
+        torch.backends.cudnn.enabled = way != "reference"
+        return train(image, mask, 1e-3)
+
+    return step
+
+
+def trainer(network: MSNet, lossnet: LossNet, amp: str, device: torch.device, plain: bool = False) -> Train:
+    """What train.py does with a batch, from handing it to the device to the new weights of `network`.
+
+    plain: as the original, contiguous and with an optimiser in many kernels.
+    """
     if not plain:
         keep_memory()
     order = torch.contiguous_format if plain else torch.channels_last
-    precision = Precision(amp, DEVICE)
-    network = net.build(name)
-    network = (dense(network) if plain else network).to(DEVICE).to(memory_format=order).train()
-    lossnet = LossNet().to(DEVICE).to(memory_format=order)
-    sgd = torch.optim.SGD if plain else precision.sgd
+    precision = Precision(amp, device)
+    network = network.to(device).to(memory_format=order).train()
+    lossnet = lossnet.to(device).to(memory_format=order)
     groups = [{"params": [p for p in network.parameters() if p.requires_grad]}]
+    sgd = torch.optim.SGD if plain else precision.sgd
     optimiser = sgd(groups, lr=1e-3, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    image = torch.randn(batch, 3, size, size).to(DEVICE).contiguous(memory_format=order)
-    mask = (torch.rand(batch, 1, size, size) > 0.5).float().to(DEVICE)
 
-    def step() -> float:
-        torch.backends.cudnn.enabled = way != "reference"
+    def train(image: Tensor, mask: Tensor, lr: float) -> Tensor:
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        image = image.to(device, non_blocking=True).contiguous(memory_format=order)
+        mask = mask.to(device, non_blocking=True)
         with precision.autocast():
             loss = total_loss(network(image).float(), mask, lossnet).total
         precision.step(loss, optimiser, network)
-        return loss.item()
+        return loss.detach()
 
-    return step
+    return train
 
 
 def peak_memory(name: str, way: str, amp: str, batch: int, size: int) -> int:
