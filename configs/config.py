@@ -87,9 +87,7 @@ class Config:
     val_score: str = "M_dice"  # the score that chooses model-best
     # images
     size: int | tuple[int, int] = 352  # side, or height and width, that every image is resized to
-    scales: tuple[
-        int, ...
-    ] = ()  # the longer side of a batch, drawn for each; (): by size, the original's 224 .. 352 of 352
+    scales: tuple[int, ...] = ()  # the longer side of a batch, drawn for each; (): follow size, 224 .. 352 of 352
     flip: float = 0.5  # probability of a horizontal flip
     rotate: float = 10.0  # degrees, uniform in +-
     train_mean: tuple[float, ...] = ORIGINAL[0]  # RGB, on 0..255

@@ -24,6 +24,7 @@ from files.splits import (
     maps_of_fold,
     read_split,
     require_unseen,
+    seen_by,
     split_pairs,
     write_split,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "read_planes",
     "read_split",
     "require_unseen",
+    "seen_by",
     "split_pairs",
     "survey",
     "union",
