@@ -5,6 +5,7 @@ normalises at full resolution in float64 and then resizes; both are linear, so r
 less work.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -100,7 +101,7 @@ class Data(Dataset):
         self._cache: MemoryCache | DiskCache | None = None
         if cfg.cache == "ram":
             planes = 3 + cfg.classes + bool(cfg.field_of_view)
-            self._cache = MemoryCache(len(self.pairs), (*cfg.sides, planes))
+            self._cache = MemoryCache(len(self.pairs), (*cfg.sides, planes), min(cfg.workers, os.cpu_count() or 1))
         elif cfg.cache:
             made_with = cfg.sides, cfg.train_mean, cfg.train_std, cfg.label_values
             keys = [file_key(*made_with, files=pair.files) for pair in self.pairs]

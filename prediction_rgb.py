@@ -11,17 +11,18 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import net
-from configs import Config, parse
+from configs import ORIGINAL, Config, one_side, parse
 from dataset import TestImages, test_batch
 from engine import checkpoint, run
 from engine.inference import Predictor
-from files import find_images, held_out_of, left_aside, maps_of_fold, require_unseen, write_maps
+from files import find_images, held_out_of, left_aside, maps_of_fold, require_unseen, seen_by, write_maps
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         sets = {Path(cfg.mapspath, name): find_images(Path(cfg.testpath, name)) for name in cfg.testsets}
     note_other_settings(cfg)
+    for out, images in sets.items():
+        if seen := seen_by(cfg.snapshot, images):
+            print(
+                f"NOTE: {out}: {len(seen)} of {len(images)} images were trained on or chosen by, first {seen[0]}; "
+                "their maps say nothing about new images"
+            )
     predict(cfg, sets, extra.skip_existing)
 
 
@@ -73,11 +80,29 @@ def note_other_settings(cfg: Config) -> None:
     record = Path(cfg.snapshot).with_name("config.json")
     if not record.is_file():
         return
-    then, now = json.loads(record.read_text())["config"], dataclasses.asdict(cfg)
-    for name in ("size", "label_values", "class_names", "test_mean", "test_std"):
-        was, is_now = (list(v) if isinstance(v, (list, tuple)) else v for v in (then.get(name), now[name]))
-        if was != is_now:
-            print(f"NOTE: trained with {name} {was}, predicting with {is_now} ({record}); --{name} changes it")
+    # a field that the record lacks is one that is newer than the run
+    then, now = dataclasses.asdict(Config()) | json.loads(record.read_text())["config"], dataclasses.asdict(cfg)
+    before, after = (what_maps_depend_on(fields) for fields in (then, now))
+    for name, was in before.items():
+        if was != after[name]:
+            print(f"NOTE: trained with {name} {was}, predicting with {after[name]} ({record}); --{name} changes it")
+    original = (tuple(then["train_mean"]), tuple(then["train_std"])) == ORIGINAL
+    for name in ("mean", "std"):
+        # what a run has for prediction counts beside the original's training statistics only: older code kept
+        # ImageNet's beside any
+        was = then[f"test_{name}"] if original else [value / 255 for value in then[f"train_{name}"]]
+        if any(abs(a - b) > 0.5 / 255 for a, b in zip(was, now[f"test_{name}"], strict=True)):  # half a grey level
+            print(
+                f"NOTE: trained for {name} {was} on 0..1, predicting with {list(now[f'test_{name}'])} ({record}); "
+                f"--test_{name} {','.join(f'{value:.4g}' for value in was)} changes it"
+            )
+
+
+def what_maps_depend_on(fields: dict[str, Any]) -> dict[str, Any]:
+    """Of a Config's or a record's fields, in one form: a square's side, lists, the names of classes without any."""
+    values = list(fields["label_values"])
+    names = list(fields["class_names"]) or list(map(str, values))
+    return {"size": one_side(fields["size"]), "label_values": values, "class_names": names}
 
 
 def predict_set(predictor: Predictor, images: TestImages, out: Path, cfg: Config) -> None:

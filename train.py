@@ -4,7 +4,7 @@ import dataclasses
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import net
-from configs import MAY_CHANGE, Config, parse
+from configs import MAY_CHANGE, ORIGINAL, Config, one_side, parse
 from dataset import Batches, Data
 from engine import checkpoint, distributed, run
 from engine.log import Log
@@ -28,8 +28,8 @@ from lossnet import LossNet, total_loss
 from metrics import score_names
 from validation import better, validate
 
-# what a run leaves besides its checkpoints; those of an earlier run in the same folder are renamed
-RECORDS = ("last.pt", "log.csv", "config.json", "split.json", "model-best", "model-best-ema")
+# what a run leaves, besides model-*; those of an earlier run in the same folder are renamed
+RECORDS = ("last.pt", "log.csv", "config.json", "split.json")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,12 +49,16 @@ def train(cfg: Config) -> Path:
 def train_with(team: distributed.Team, cfg: Config) -> Path:
     """The run as one process of `team` sees it; process 0 prints and writes."""
     device, say = team.device, print if team.writes else silent
+    begun = checkpoint.load(Path(cfg.run_folder, "last.pt")) if cfg.resume else {}
+    cfg = as_begun(cfg, begun["config"], say) if begun else cfg
     precision = Precision(cfg.amp, device, cfg.grad_clip)
     torch.backends.cudnn.enabled = cfg.cudnn
     run.seed_everything(cfg.seed)
     run.keep_memory()
 
     say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
+    for note in mixes(cfg):
+        say(f"NOTE: {note}")
     pairs = pairs_of_run(cfg)
     if cfg.check_data and team.writes:
         say(f"{cfg.datapath}: {check_pairs(pairs.train + pairs.validation, cfg.label_values)}")
@@ -66,7 +70,8 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(cfg.ema), use_buffers=True) if cfg.ema else None
     parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "scaler": precision.scaler}
     parts |= {"ema": averaged} if averaged else {}
-    first, done, step, best = resume(cfg, parts, pairs, say) if cfg.resume else (0, 0, None, float("-inf"))
+    first, done, step, best = resume(cfg, begun, parts, pairs, say) if begun else (0, 0, None, float("-inf"))
+    begun.clear()  # it holds the network a second time
     model = distributed.wrap(network, team)
     model = torch.compile(model, dynamic=True) if cfg.compile else model  # type: ignore[assignment]
 
@@ -75,10 +80,11 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     if team.writes:
         checkpoint.require_writable(folder)
         if not cfg.resume:
-            checkpoint.set_aside(folder, RECORDS)
+            checkpoint.set_aside(folder, [*RECORDS, *models_in(folder)])
+        elif averaged and (scored := folder / "model-best-ema").exists():
+            scored.replace(folder / "model-best")  # of older code, whose model-best was not what it had scored
         run.write_record(folder / "config.json", cfg, device)
-        if pairs.validation or pairs.test:
-            write_split(folder / "split.json", pairs)
+        write_split(folder / "split.json", pairs)
     loader, batches = build_loader(cfg, pairs.train, team)
     log = Log(folder / "log.csv", step, team.writes)
 
@@ -92,11 +98,9 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
             state["pairs"] = [pair.name for pair in pairs.train]
             checkpoint.save(state | place | record, folder / "last.pt")
 
-    def save_model(name: str) -> None:
+    def save_model(name: str, network: nn.Module) -> None:
         if team.writes:
             checkpoint.save(network.state_dict(), folder / name)
-            if averaged:
-                checkpoint.save(averaged.module.state_dict(), folder / f"{name}-ema")
 
     with Stop(cfg.walltime) as stop, closing(log), run.ended(lambda: loader._iterator):
         for epoch in range(first, cfg.epoch):
@@ -137,15 +141,18 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
                 log.panel("train/image | mask | map", image, mask, activated(logits))
             line = f"step:{log.step}/{epoch + 1}/{cfg.epoch} | lr={lr:.6f} | loss={log.mean(epoch + 1):.6f}"
             if pairs.validation and ((epoch + 1) % cfg.val_every == 0 or epoch + 1 == cfg.epoch):
-                score = validate(averaged.module if averaged else network, pairs.validation, cfg, team, log)
+                scored = averaged.module if averaged else network
+                score = validate(scored, pairs.validation, cfg, team, log)
                 log.scalar(f"validation/{cfg.val_score}", score)
                 line += f" | {cfg.val_score}={score:.4f}"
                 if better(cfg.val_score, score, best):
-                    best, line = score, line + " best"
-                    save_model("model-best")
+                    best, line = score, line + (" best, of averaged weights" if averaged else " best")
+                    save_model("model-best", scored)
             say(f"{datetime.now():%Y-%m-%d %H:%M:%S} | {line}", flush=True)
             if keeps(cfg, epoch):
-                save_model(f"model-{epoch + 1}")
+                save_model(f"model-{epoch + 1}", network)
+                if averaged:
+                    save_model(f"model-{epoch + 1}-ema", averaged.module)
             save_last(epoch + 1, 0)
     return folder / f"model-{cfg.epoch}"
 
@@ -158,6 +165,25 @@ def check(cfg: Config) -> None:
     """ValueError for settings that only the scores can judge."""
     if cfg.val_score not in score_names("official"):
         raise ValueError(f"val_score is {cfg.val_score!r}; expected one of {', '.join(score_names('official'))}")
+
+
+def mixes(cfg: Config) -> Iterator[str]:
+    """What a Config gives to training and to prediction that is not the same, unless the original does it too."""
+    if max(cfg.scales) != max(cfg.sides):
+        yield (
+            f"trains at {', '.join(map(str, cfg.scales))} (scales) but validates and predicts at {max(cfg.sides)} "
+            "(size); leave out scales, and they follow size"
+        )
+    for name, follows in cfg.followed().items():
+        given = getattr(cfg, name)
+        if name.startswith("test") and (cfg.train_mean, cfg.train_std) != ORIGINAL and given != follows:
+            as_training = ", ".join(f"{value:.4g}" for value in follows)
+            yield f"{name} is {given}, where training has {as_training} on 0..1; leave it out, and it follows"
+
+
+def models_in(folder: Path) -> list[str]:
+    """The checkpoints of a run, but for those set aside before."""
+    return sorted(path.name for path in folder.glob("model-*") if not path.name.endswith("-before"))
 
 
 def build_loader(cfg: Config, pairs: list[Pair], team: distributed.Team) -> tuple[DataLoader, Batches]:
@@ -209,11 +235,28 @@ def pairs_of_run(cfg: Config) -> Parts:
     return parts._replace(validation=validation)
 
 
-def resume(cfg: Config, parts: dict[str, Any], pairs: Parts, say: Callable) -> tuple[int, int, int, float]:
-    """Fill `parts` from last.pt; (epoch, its batches already done, steps so far, best validation score)."""
-    path = Path(cfg.run_folder, "last.pt")
-    state = checkpoint.load(path)
-    checkpoint.require_same(dataclasses.asdict(cfg), state["config"], MAY_CHANGE | set(cfg.resume_changed))
+def as_begun(cfg: Config, then: dict[str, Any], say: Callable) -> Config:
+    """`cfg` of a run that goes on: what it leaves to follow other fields is as the run had it, perhaps by older rules.
+
+    then: the fields in last.pt; a field that it lacks is one that is newer than the run.
+    """
+    kept = {
+        name: tuple(then[name])
+        for name, value in cfg.followed().items()
+        if getattr(cfg, name) == value != then.get(name, value) and name not in cfg.resume_changed
+    }
+    for name, value in kept.items():
+        say(f"NOTE: {name} stays {value}, as the run began; it would follow other fields as {getattr(cfg, name)} now")
+    return dataclasses.replace(cfg, **kept)
+
+
+def resume(
+    cfg: Config, state: dict[str, Any], parts: dict[str, Any], pairs: Parts, say: Callable
+) -> tuple[int, int, int, float]:
+    """Fill `parts` from last.pt's `state`; (epoch, its batches already done, steps so far, best validation score)."""
+    path, then = Path(cfg.run_folder, "last.pt"), state["config"]
+    then = then | {"size": one_side(then["size"])}
+    checkpoint.require_same(dataclasses.asdict(cfg), then, MAY_CHANGE | set(cfg.resume_changed))
     names = {pair.name for pair in pairs.train}
     if changed := names ^ set(before := state.get("pairs", names)):
         raise ValueError(

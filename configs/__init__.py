@@ -1,6 +1,6 @@
 """Settings: `Config`, its command line, and one short file per experiment."""
 
 from configs.command_line import load, parse
-from configs.config import MAY_CHANGE, POLYP_TESTSETS, Config
+from configs.config import MAY_CHANGE, ORIGINAL, POLYP_TESTSETS, Config, one_side
 
-__all__ = ["MAY_CHANGE", "POLYP_TESTSETS", "Config", "load", "parse"]
+__all__ = ["MAY_CHANGE", "ORIGINAL", "POLYP_TESTSETS", "Config", "load", "one_side", "parse"]

@@ -32,11 +32,11 @@ def parse(description: str, arguments: Sequence[str] | None = None, **extra: dic
     parser.add_argument("config", nargs="?", help="experiment file, such as configs/polyp_msnet.py")
     for name, keywords in extra.items():
         parser.add_argument(f"--{name}", **keywords)
-    hints = typing.get_type_hints(Config)
+    hints, originals = typing.get_type_hints(Config), Config()
     group = parser.add_argument_group("fields of Config, each with the original's value unless the file says otherwise")
     for field in dataclasses.fields(Config):
         if field.name not in extra:
-            default = str(field.default).replace("%", "%%")
+            default = str(getattr(originals, field.name)).replace("%", "%%")
             group.add_argument(f"--{field.name}", metavar=_metavar(hints[field.name]), help=f"default {default}")
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -44,12 +44,14 @@ def parse(description: str, arguments: Sequence[str] | None = None, **extra: dic
         parser.error(unknown_field(name) if unknown[0].startswith("--") else f"unexpected argument {unknown[0]!r}")
     try:
         config = load(given.config) if given.config else Config()
+        # fields that follow others follow the flags too
+        following = {name: () for name, value in config.followed().items() if getattr(config, name) == value}
         changed = {
             name: _read(name, text, hints[name])
             for name, text in vars(given).items()
             if name in hints and name not in extra and text is not None
         }
-        return dataclasses.replace(config, **changed), given
+        return dataclasses.replace(config, **(following | changed)), given
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
 

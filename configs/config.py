@@ -1,14 +1,17 @@
 """`Config`: every number of a run, with the original's value as the default."""
 
 import difflib
+import math
 import re
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 POLYP_TESTSETS = ("CVC-300", "CVC-ClinicDB", "Kvasir", "CVC-ColonDB", "ETIS-LaribPolypDB")
-
+ORIGINAL = ((124.55, 118.90, 102.94), (56.77, 55.97, 57.50))  # mean and std it trains with, and predicts with:
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 # fields that a resumed run may change freely: they do not touch what is learned
 MAY_CHANGE = {
@@ -66,7 +69,7 @@ class Config:
     channels_last: bool = True  # memory order of images and weights: same numbers to rounding, faster
     compile: bool = False  # torch.compile: a slow start, then faster steps
     sync_batchnorm: bool = False  # statistics over all processes; CUDA only
-    ema: float = 0.0  # decay of averaged weights, model-<epoch>-ema; 0: none, as the original
+    ema: float = 0.0  # decay of averaged weights: model-<epoch>-ema, model-best; 0: none, as the original
     # nights: last.pt is written after every epoch, every save_every steps, and when the run is told to stop
     resume: bool = False  # go on from <savepath>/last.pt
     resume_changed: tuple[str, ...] = ()  # fields that may differ from the run that is resumed
@@ -85,13 +88,13 @@ class Config:
     val_score: str = "M_dice"  # the score that chooses model-best
     # images
     size: int | tuple[int, int] = 352  # side, or height and width, that every image is resized to
-    scales: tuple[int, ...] = (224, 256, 288, 320, 352)  # the longer side of a batch: one is drawn for each
+    scales: tuple[int, ...] = ()  # the longer side of a batch, drawn for each; (): follow size, 224 .. 352 of 352
     flip: float = 0.5  # probability of a horizontal flip
     rotate: float = 10.0  # degrees, uniform in +-
-    train_mean: tuple[float, ...] = (124.55, 118.90, 102.94)  # RGB, on 0..255
-    train_std: tuple[float, ...] = (56.77, 55.97, 57.50)
-    test_mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # RGB, on 0..1. Official: not the training statistics
-    test_std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    train_mean: tuple[float, ...] = ORIGINAL[0]  # RGB, on 0..255
+    train_std: tuple[float, ...] = ORIGINAL[1]
+    test_mean: tuple[float, ...] = ()  # RGB, on 0..1; (): as in training. Official: ImageNet's, with its train_mean
+    test_std: tuple[float, ...] = ()  # likewise
     cache: str = ""  # decoded and resized training images: "" | ram | a folder
     # prediction. Official: one image at a time, float32, one view
     test_batch: int = 4  # images at once; same maps to rounding
@@ -123,6 +126,10 @@ class Config:
         hints = typing.get_type_hints(type(self))
         for field in fields(self):
             object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name), hints[field.name]))
+        object.__setattr__(self, "size", one_side(self.size))
+        for name, value in self.followed().items():
+            if not getattr(self, name):
+                object.__setattr__(self, name, value)
         for name in ("batch", "epoch", "classes", "val_every", "test_batch"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         self._require("size", min(self.sides) >= 1, "at least 1")
@@ -134,12 +141,12 @@ class Config:
                 self._require(name, False, f"a regular expression ({error})")
         for name in ("workers", "seed", "lossnet_factor", "decay", "rotate", "grad_clip", "save_every", "walltime"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
+        self._require("backbone_lr_ratio", self.backbone_lr_ratio >= 0, "at least 0")
         self._require("ema", 0 <= self.ema < 1, "at least 0 and below 1, such as 0.999")
         self._require("test_scales", bool(self.test_scales) and min(self.test_scales) > 0, "factors above 0")
         for name in ("momen", "flip", "save_from"):
             self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
-        for name in ("train_mean", "train_std", "test_mean", "test_std"):
-            self._require(name, len(getattr(self, name)) == 3, "three numbers, R G B")
+        self._check_statistics()
         self._require("val_fraction", 0 <= self.val_fraction < 1, "at least 0 and below 1")
         self._require("val_fraction", not (self.val_fraction and self.valpath), "0 where valpath is given")
         for name in self.resume_changed:
@@ -151,6 +158,17 @@ class Config:
         self._require(
             "scales", min(self.sides_at(min(self.scales))) >= 64, "sides of at least 64, the shorter included"
         )
+
+    def _check_statistics(self) -> None:
+        for part, top, likely in (("train", 255, ORIGINAL), ("test", 1, IMAGENET)):
+            for name, example in zip((f"{part}_mean", f"{part}_std"), likely, strict=True):
+                values, unit = getattr(self, name), f"on 0..{top}, such as {','.join(map(str, example))}"
+                self._require(name, len(values) == 3, f"three numbers, R G B, {unit}")
+                self._require(name, min(values) >= 0 and max(values) <= top, f"numbers {unit}")
+                self._require(name, min(values) > 0 or name.endswith("mean"), f"numbers above 0, {unit}")
+                # those of the other unit: pictures of a mean below one grey level of 255 would be black
+                wrong = max(values) < 1 if name == "train_std" else name == "train_mean" and 0 < max(values) <= 1
+                self._require(name, not wrong, f"numbers {unit}")
 
     def _check_labels(self) -> None:
         values, names = self.label_values, self.class_names
@@ -166,6 +184,19 @@ class Config:
             self._require("class_names", fit, "names of folders, each once, none of them 'label'")
         if self.classes > 1:
             self._require("background", self.background in (-1, *values), "one of label_values, or -1 for none")
+
+    def followed(self) -> dict[str, Any]:
+        """What fields are that follow others unless given: `scales` follow `size`, test_* follow train_*.
+
+        Official: to the original's training statistics belong ImageNet's; to any others belong these same ones.
+        """
+        mean, std = IMAGENET
+        if (self.train_mean, self.train_std) != ORIGINAL:
+            mean, std = (tuple(value / 255 for value in values) for values in (self.train_mean, self.train_std))
+        longer = max(self.sides)
+        parts = {max(64, 32 * round(longer * side / 352 / 32)) for side in (224, 256, 288, 320)}
+        smaller = sorted(side for side in parts if side < longer)
+        return {"scales": (*smaller, max(64, longer)), "test_mean": mean, "test_std": std}
 
     @property
     def labels(self) -> dict[str, int]:
@@ -198,6 +229,12 @@ class Config:
             raise ValueError(f"{name} is {getattr(self, name)!r}; expected {expected}")
 
 
+def one_side(size: int | Sequence[int]) -> int | tuple[int, ...]:
+    """The side of a square given as a pair; other pairs and sides as they are, for records of either form."""
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    return pair[0] if len(set(pair)) == 1 else pair
+
+
 def unknown_field(name: str) -> str:
     """The message for a field that Config does not have."""
     near = difflib.get_close_matches(name, Config.__dataclass_fields__, n=1)
@@ -219,7 +256,9 @@ def _checked(name: str, value, hint):
         return _checked(name, value, args[isinstance(value, (tuple, list))])
     if origin is tuple and isinstance(value, (tuple, list)) and (args[-1] is Ellipsis or len(value) == len(args)):
         return tuple(_checked(f"{name}[{i}]", item, args[0]) for i, item in enumerate(value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}; expected a finite number")
         return float(value)
     if origin is None and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value

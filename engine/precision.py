@@ -73,6 +73,7 @@ class Precision:
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(optimiser)
         norm = self._norm(network)
+        write_momentum(optimiser)
         self.scaler.step(optimiser)
         self.scaler.update()
         return norm
@@ -80,6 +81,20 @@ class Precision:
     def _norm(self, network: nn.Module) -> Tensor:
         # an infinite limit clips nothing but measures
         return nn.utils.clip_grad_norm_(network.parameters(), self.grad_clip or float("inf")).detach()
+
+
+def write_momentum(optimiser: torch.optim.Optimizer) -> None:
+    """Give SGD the momentum of a first step, zeros, where it has none; the step itself is then the same to the bit.
+
+    Fused SGD makes it of memory as it finds it and, told by the scaler that the gradients overflowed, leaves it so; the
+    next step would read it. At every step, because a resumed run may have been saved before its first whole one.
+    """
+    if not isinstance(optimiser, torch.optim.SGD):  # the others begin with zeros
+        return
+    for group in optimiser.param_groups:
+        for weight in group["params"] if group["momentum"] else ():
+            if optimiser.state[weight].get("momentum_buffer") is None:
+                optimiser.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
 
 
 def apex_part() -> str:

@@ -27,6 +27,7 @@ from files.splits import (
     maps_of_fold,
     read_split,
     require_unseen,
+    seen_by,
     split_pairs,
     write_split,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "read_whole_image",
     "require_two_kinds",
     "require_unseen",
+    "seen_by",
     "split_pairs",
     "survey",
     "union",

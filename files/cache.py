@@ -2,29 +2,62 @@
 
 import hashlib
 import mmap
+import multiprocessing
 import os
+import weakref
 from collections.abc import Callable, Sequence
+from multiprocessing import reduction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 
 class MemoryCache:
-    """Arrays of one shape and float32 in anonymous shared memory: processes forked later see and fill the same pages.
+    """Arrays of one shape and float32 in memory that every process of this run sees and fills, however it is started.
 
-    Memory is taken as it is filled. Raises MemoryError where the machine could never hold all of it.
+    Memory is taken as it is filled; it has no name and is none of /dev/shm, which has 64 MB in a container. Raises
+    MemoryError where the machine could never hold all of it. Where the system has no such memory (other than Linux),
+    each of `processes` that read keeps a copy of its own: counted, and said.
     """
 
-    def __init__(self, length: int, shape: Sequence[int]):
-        need = length * int(np.prod(shape)) * 4
-        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if need > 0.9 * have:
+    def __init__(self, length: int, shape: Sequence[int], processes: int = 1):
+        self._length, self._shape = length, tuple(shape)
+        mapped = hasattr(os, "memfd_create")
+        shared = mapped or multiprocessing.get_start_method(allow_none=True) == "fork"
+        # torchrun's processes know nothing of each other's
+        copies = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) * (1 if shared else max(1, processes))
+        need, have = copies * length * int(np.prod(shape)) * 4, machine_memory()
+        many = f" for {copies} processes, a copy each" if copies > 1 else ""
+        if have is not None and need > 0.9 * have:
             raise MemoryError(
-                f"cache=ram needs {need >> 20} MiB and this machine has {have >> 20}; "
+                f"cache=ram needs {need >> 20} MiB{many} and this machine has {have >> 20}; "
                 "give a folder instead, or a smaller size"
             )
-        self._arrays = np.frombuffer(mmap.mmap(-1, max(need, 1)), np.float32, need // 4).reshape(length, *shape)
-        self._filled = np.frombuffer(mmap.mmap(-1, max(length, 1)), np.uint8, length)
+        if many:
+            print(f"NOTE: cache=ram takes {need >> 20} MiB{many}")
+        self._lay_out(os.memfd_create("cached images") if mapped else -1)
+
+    def _lay_out(self, file: int) -> None:
+        """Arrays (length, *shape), and which are filled (length,), as views of a nameless file, or own memory (-1)."""
+        shape = (self._length, *self._shape)
+        size = int(np.prod(shape)) * 4
+        whole = size + self._length + 1  # never of no bytes
+        if file >= 0:
+            os.ftruncate(file, whole)
+            weakref.finalize(self, os.close, file)
+        memory = mmap.mmap(file, whole)
+        self._file, self._arrays = file, np.frombuffer(memory, np.float32, size // 4).reshape(shape)
+        self._filled = np.frombuffer(memory, np.uint8, self._length, size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a process that is spawned: where the memory is, not what is in it."""
+        file = reduction.DupFd(self._file) if self._file >= 0 else None
+        return {"_length": self._length, "_shape": self._shape, "_file": file}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._length, self._shape, file = state.values()
+        self._lay_out(file.detach() if file else -1)
 
     def get(self, index: int, make: Callable[[], np.ndarray]) -> np.ndarray:
         """The array at `index`, made the first time. Two processes may both make it: they write the same bytes."""
@@ -32,6 +65,20 @@ class MemoryCache:
             self._arrays[index] = make()
             self._filled[index] = 1
         return self._arrays[index]
+
+
+def machine_memory() -> int | None:
+    """Bytes that this process may ever have: of the machine, or of its container; None where the system does not say.
+
+    Windows has no sysconf.
+    """
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return None
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        text = Path(path).read_text().strip() if Path(path).is_file() else ""
+        limits += [int(text)] if text.isdigit() else []  # or "max"
+    return min(limits)
 
 
 class DiskCache:

@@ -1,7 +1,9 @@
 """Parts of a data set: validation, folds, and lists made by others. Names in, names out; no file is copied."""
 
 import csv
+import hashlib
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -13,6 +15,8 @@ import numpy as np
 from configs import Config
 from files.folders import SUFFIXES
 from files.pairs import Pair, find_pairs
+
+SEEN = "fingerprints"  # in a run's split.json, beside its parts: of what it trains on or chooses by -> its name
 
 
 class Parts(NamedTuple):
@@ -118,6 +122,8 @@ def read_split(path: str | Path) -> dict[str, list[str]]:
         found: Any = {}
         if path.suffix.lower() == ".json":
             found = json.loads(text)
+            if isinstance(found, dict) and isinstance(found.get(SEEN), dict):
+                del found[SEEN]
             found = {str(i): names for i, names in enumerate(found, start=1)} if isinstance(found, list) else found
         elif path.suffix.lower() == ".csv":
             for row in (table := csv.DictReader(text.splitlines())):
@@ -199,22 +205,52 @@ def maps_of_fold(cfg: Config, fold: int, root: str | Path = "") -> Path:
 
 
 def write_split(path: Path, parts: Parts) -> None:
-    """JSON of the names in each part, such as `read_split` reads."""
-    names = {part: [pair.name for pair in pairs] for part, pairs in parts._asdict().items()}
-    path.write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
+    """JSON of the names in each part, such as `read_split` reads, and fingerprints of what is trained or chosen by."""
+    record: dict[str, Any] = {part: [pair.name for pair in pairs] for part, pairs in parts._asdict().items()}
+    record[SEEN] = {fingerprint(pair.image): pair.name for pair in parts.train + parts.validation}
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def fingerprint(path: str | Path) -> str:
+    """What a file and its copies share, wherever they lie: a hash of its size and of sixteen pieces spread over it.
+
+    Not of all of it: a data set of 3-megabyte photographs would be read a second time before its first step.
+    """
+    piece = 4096
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            found = hashlib.sha256(str(size).encode())
+            for i in range(16):
+                file.seek(max(0, size - piece) * i // 15)
+                found.update(file.read(piece))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} has vanished; is its disk still there?") from error
+    return found.hexdigest()[:16]
+
+
+def seen_by(snapshot: str | Path, images: dict[str, Path], by_name: bool = False) -> list[str]:
+    """The names of `images` that a checkpoint was trained, or chosen, by, as the split.json beside it says.
+
+    Known again as files, of whatever name; with `by_name` also by name, as pairs of the run's own datapath are.
+    """
+    snapshot = Path(snapshot)
+    # a new run in its folder sets a checkpoint and its record aside together
+    beside = snapshot.with_name("split-before.json" if snapshot.name.endswith("-before") else "split.json")
+    if not beside.is_file():
+        return []
+    parts = read_split(beside)
+    names = {*parts.get("train", ()), *parts.get("validation", ())} if by_name else set()
+    files = json.loads(beside.read_text(encoding="utf-8")).get(SEEN, {})  # none in those of older runs
+    return [name for name, path in images.items() if name in names or (files and fingerprint(path) in files)]
 
 
 def require_unseen(snapshot: str | Path, pairs: Sequence[Pair]) -> None:
     """ValueError if the split.json beside a checkpoint says that it was trained, or chosen, by one of `pairs`."""
-    beside = Path(snapshot).with_name("split.json")
-    if not beside.is_file():
-        return
-    parts = read_split(beside)
-    seen = {*parts.get("train", ()), *parts.get("validation", ())}
-    if known := [pair.name for pair in pairs if pair.name in seen]:
+    if known := seen_by(snapshot, {pair.name: pair.image for pair in pairs}, by_name=True):
         raise ValueError(
             f"{snapshot} was trained on {len(known)} of the {len(pairs)} images that are held out here, first "
-            f"{known[0]} ({beside}); is it of another fold, seed or split?"
+            f"{known[0]} (by the list beside it); is it of another fold, seed or split?"
         )
 
 

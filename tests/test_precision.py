@@ -1,5 +1,6 @@
 """apex in its four situations, with stand-ins for what cannot be installed here; averaged weights; clipping."""
 
+import functools
 import sys
 import warnings
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 import train
-from engine.precision import Precision, apex_part
+from engine.precision import Precision, apex_part, write_momentum
 from tests.test_train import small
 
 OLD = """
@@ -105,3 +106,60 @@ def test_averaged_weights_are_the_moving_average_of_the_steps(polyp_folder):
     train.train(small(polyp_folder, epoch=2, batch=6, ema=0.5, lr=0.01, save_from=0.0))
     second = [torch.load(saved / name, weights_only=True)["output1.0.weight"] for name in ("model-2", "model-2-ema")]
     assert not torch.equal(*second)
+
+
+MAKERS = {
+    "fused": functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, fused=True),
+    "plain": functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, foreach=False),
+    "foreach": functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, foreach=True),
+    "ours": functools.partial(Precision("off", torch.device("cpu")).sgd, lr=0.1, momentum=0.9, nesterov=True),
+    "adamw": functools.partial(torch.optim.AdamW, lr=0.1, fused=True),
+    "adagrad": functools.partial(torch.optim.Adagrad, lr=0.1, fused=True),
+    "rmsprop": functools.partial(torch.optim.RMSprop, lr=0.1, momentum=0.9),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+@pytest.mark.parametrize("resumed", [False, True], ids=["in_one_go", "resumed"])
+def test_a_step_left_out_leaves_no_momentum_that_was_not_written(make, resumed, monkeypatch):
+    """The second step, after a first whose gradients overflowed, is the first step of a run without one."""
+    dirty = torch.empty_like
+
+    def as_found(*arguments, **keywords) -> torch.Tensor:  # memory that held other numbers
+        return dirty(*arguments, **keywords).fill_(1e18)
+
+    monkeypatch.setattr(torch, "empty_like", as_found)
+    ends = []
+    for overflows in (True, False):
+        torch.manual_seed(0)
+        layer, precision = torch.nn.Linear(5, 3), Precision("off", torch.device("cpu"))
+        optimiser = make([{"params": list(layer.parameters())}])
+        precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+        if overflows:
+            before = layer.weight.detach().clone()
+            precision.step(layer(torch.full((1, 5), 1e38)).sum(), optimiser, layer)
+            assert torch.equal(layer.weight, before) and precision.scale == 2.0**15, "the step was left out"
+        if resumed:
+            state = optimiser.state_dict()
+            optimiser = make([{"params": list(layer.parameters())}])
+            optimiser.load_state_dict(state)
+        for _ in range(3):
+            precision.step(layer(torch.ones(1, 5)).square().sum(), optimiser, layer)
+        ends.append(layer.weight.detach())
+    torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-6)
+
+
+def test_momentum_of_zeros_makes_the_first_step_that_none_makes():
+    ends = []
+    for fill in (True, False):
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(50, 7)
+        optimiser = Precision("off", torch.device("cpu")).sgd(
+            [{"params": list(layer.parameters())}], lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True
+        )
+        if fill:
+            write_momentum(optimiser)
+        layer(torch.rand(4, 50)).square().sum().backward()
+        optimiser.step()
+        ends.append(layer.weight.detach())
+    assert torch.equal(*ends)

@@ -1,5 +1,7 @@
 """Prediction: the maps of the original, any folder, and errors before the first map."""
 
+import dataclasses
+import json
 import re
 import shutil
 import subprocess
@@ -10,9 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+import files
 import net
 import prediction_rgb
 import train
+from configs import Config
 from engine import run
 from tests.conftest import GOLDEN, ROOT
 from tests.test_net import filled, with_golden_batchnorm
@@ -119,6 +123,48 @@ def test_a_size_other_than_the_runs_is_noted(polyp_folder, tmp_path, capsys):
     assert "NOTE" not in capsys.readouterr().out
     prediction_rgb.main([*words, "--out", str(tmp_path / "b"), "--size", "96"])
     assert "NOTE: trained with size 64, predicting with 96 (" in capsys.readouterr().out
+
+
+MINE, HALF = (
+    {"train_mean": (51, 102, 153), "train_std": (51, 51, 51)},
+    {"test_mean": (0.5,) * 3, "test_std": (0.5,) * 3},
+)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "names"),
+    [
+        ({}, {}, []),
+        ({"size": (352, 352)}, {}, []),
+        ({}, {"label_values": (0, 1), "class_names": ("a", "b"), "classes": 2}, ["label_values", "class_names"]),
+        ({"label_values": (7,)}, {"label_values": (7,), "class_names": ("7",)}, []),
+        (MINE, MINE, []),  # an older run's, of which ImageNet's test statistics are recorded
+        (MINE, {"test_mean": (0.2, 0.401, 0.6), "test_std": (0.2,) * 3}, []),
+        (MINE, {}, ["for mean", "for std"]),
+        (MINE | {"test_mean": (0.2, 0.4, 0.6), "test_std": (0.2,) * 3}, MINE, []),
+        (HALF, HALF, []),
+        (HALF, {}, ["for mean", "for std"]),
+    ],
+)
+def test_what_maps_depend_on_is_noted_where_it_differs_and_only_there(tmp_path, capsys, then, now, names):
+    record = dataclasses.asdict(Config()) | then
+    del record["percent"]  # as in a record that is older than the field
+    (tmp_path / "config.json").write_text(json.dumps({"config": record}))
+    prediction_rgb.note_other_settings(Config(**now, snapshot=str(tmp_path / "model-1")))
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == len(names), said
+    assert all(line.startswith(f"NOTE: trained {'' if 'for' in n else 'with '}{n} ") for line, n in zip(said, names))
+
+
+def test_maps_of_images_that_were_trained_on_are_noted(polyp_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(prediction_rgb, "predict", lambda *_: None)
+    files.write_split(tmp_path / "split.json", files.Parts(files.find_pairs(polyp_folder / "TrainDataset")[:4], [], []))
+    for images, note in (("TrainDataset/image", "4 of 6 images were trained on or chosen by, first 000"), ("Test", "")):
+        folder = polyp_folder / ("TestDataset/small" if images == "Test" else images)
+        words = ["--snapshot", str(tmp_path / "model-1"), "--images", str(folder), "--out", str(tmp_path / "maps")]
+        prediction_rgb.main(words)
+        said = capsys.readouterr().out
+        assert note in said and bool(note) == ("NOTE" in said)
 
 
 def test_a_mistake_is_one_line(polyp_folder, monkeypatch):

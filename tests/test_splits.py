@@ -2,14 +2,30 @@
 
 import csv
 import json
+import shutil
 from collections import Counter
 
+import numpy as np
 import pytest
 
 import prediction_rgb
 import test_score
 import train
-from files import Pair, deal_folds, find_pairs, group_of, hold_out, read_split, split_pairs, write_split
+from engine import checkpoint
+from files import (
+    Pair,
+    Parts,
+    deal_folds,
+    find_pairs,
+    group_of,
+    hold_out,
+    read_split,
+    require_unseen,
+    seen_by,
+    split_pairs,
+    write_split,
+)
+from files.splits import fingerprint
 from tests.test_train import small
 
 BUSI = [f"{kind}/{kind} ({i})" for kind, count in (("benign", 437), ("malignant", 210)) for i in range(1, count + 1)]
@@ -87,7 +103,8 @@ def test_a_list_may_say_what_to_validate_on_and_a_runs_own_list_is_read_back(pol
     with pytest.raises(ValueError, match="says what to validate on; leave out valpath and val_fraction"):
         train.pairs_of_run(small(polyp_folder, split=str(listed), val_fraction=0.5))
     drawn = train.pairs_of_run(small(polyp_folder, val_fraction=0.3))
-    write_split(listed, drawn)
+    write_split(listed, drawn)  # with fingerprints of the images, which are no part
+    assert set(read_split(listed)) == {"train", "validation", "test"}
     assert train.pairs_of_run(small(polyp_folder, split=str(listed))) == drawn
     assert len(drawn.validation) == 2 and not drawn.test and len(pairs) == 6
     with pytest.raises(ValueError, match="valpath .* holds 6 images that are trained or tested on too, first .*000"):
@@ -130,6 +147,37 @@ def test_lists_that_do_not_fit_are_refused(tmp_path, name, text, message):
     pairs = [Pair(f"siteA/00{i}" if "siteB" in text else f"00{i}", None, ()) for i in range(3)]
     with pytest.raises(ValueError, match=message):
         hold_out(pairs, small(tmp_path, split=str(tmp_path / name)))
+
+
+def test_a_checkpoint_knows_its_images_again_wherever_they_lie(polyp_folder, tmp_path):
+    """By the record of its own run: another one in the same folder sets both aside together."""
+    pairs, saved = find_pairs(polyp_folder / "TrainDataset"), tmp_path / "saved"
+    saved.mkdir()
+    elsewhere = shutil.copytree(polyp_folder / "TrainDataset" / "image", tmp_path / "photos")
+    photos = {f"photo {path.stem}": path for path in sorted(elsewhere.iterdir())}
+    for chosen in (pairs[:3], pairs[3:]):
+        for name in ("model-1", "model-2", "model-best"):
+            (saved / name).touch()
+        checkpoint.set_aside(saved, [*train.RECORDS, *train.models_in(saved)])
+        write_split(saved / "split.json", Parts(chosen[:2], chosen[2:], []))
+        assert not train.models_in(saved), "no checkpoint lies beside the record of another run"
+    assert seen_by(saved / "model-1", photos) == ["photo 003", "photo 004", "photo 005"]
+    assert seen_by(saved / "model-2-before", photos) == ["photo 000", "photo 001", "photo 002"]
+    with pytest.raises(ValueError, match=r"model-1 was trained on 3 of the 6 images that are held out here, first 003"):
+        require_unseen(saved / "model-1", pairs)
+    (elsewhere / "003.png").write_bytes((elsewhere / "000.png").read_bytes()[:-1])
+    assert "photo 003" not in seen_by(saved / "model-1", photos)
+
+
+def test_files_that_differ_in_their_middle_have_other_fingerprints(tmp_path):
+    """A slice of a volume, not compressed, is as large as its neighbour and black at its borders."""
+    prints = set()
+    for value in range(3):
+        array = np.zeros((512, 512), np.uint8)
+        array[200:300, 200:300] = value
+        (tmp_path / "a").write_bytes(array.tobytes())
+        prints.add(fingerprint(tmp_path / "a"))
+    assert len(prints) == 3
 
 
 def test_folds_are_trained_predicted_and_scored_as_mean_and_std(polyp_folder, capsys):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 
 import pytest
 import torch
@@ -40,6 +41,23 @@ def losses(folder) -> list[float]:
         return [float(row["total"]) for row in csv.DictReader(file)]
 
 
+class Tiny(torch.nn.Module):
+    """A network of a hundred weights, for what does not depend on the network."""
+
+    def __init__(self, classes: int = 1):
+        super().__init__()
+        self.resnet = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.BatchNorm2d(8), torch.nn.ReLU())
+        self.head = torch.nn.Sequential(torch.nn.Conv2d(8, classes, 3, 1, 1), torch.nn.Upsample(scale_factor=2))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.head(self.resnet(image))
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setattr(net, "build", lambda network, backbone, classes, pretrained=False: Tiny(classes))
+
+
 def test_lr_peaks_mid_run_at_the_configs_lr():
     cfg = Config(epoch=49, lr=0.05)
     rates = [train.learning_rate(cfg, epoch) for epoch in range(49)]
@@ -67,6 +85,7 @@ def test_a_run_keeps_the_epochs_past_two_thirds_and_the_last(polyp_folder, capsy
         "log.csv",
         "model-4",
         "requirements.txt",
+        "split.json",
         "tensorboard",
     ]
     net.load_checkpoint(net.build(), saved / "model-4")
@@ -252,3 +271,58 @@ def test_a_compiled_network_trains_at_several_sides_to_the_same_losses(polyp_fol
         found.append(losses(polyp_folder))
     assert found[1][0] == pytest.approx(found[0][0], rel=1e-4)
     assert found[1] == pytest.approx(found[0], rel=0.03), "rounding grows from step to step"
+
+
+# ------------------------------------------------------------------------------------- what a run says and leaves
+
+
+def test_the_best_model_is_the_network_that_was_scored(polyp_folder, tiny, capsys):
+    cfg = small(polyp_folder, epoch=4, batch=2, val_fraction=0.34, ema=0.8, val_score="MAE")
+    train.train(cfg)
+    saved, lines = polyp_folder / "saved", [x for x in capsys.readouterr().out.splitlines() if "MAE=" in x]
+    printed = [float(line.split("MAE=")[1].split()[0]) for line in lines]
+    assert lines[printed.index(min(printed))].endswith("best, of averaged weights")
+    assert train.models_in(saved) == ["model-4", "model-4-ema", "model-best"]
+    network, log = Tiny(), train.Log(polyp_folder / "log.csv")
+    network.load_state_dict(torch.load(saved / "model-best", weights_only=True), strict=True)
+    team, pairs = train.distributed.Team(0, 1, torch.device("cpu")), train.pairs_of_run(cfg).validation
+    assert train.validate(network, pairs, cfg, team, log) == pytest.approx(min(printed), abs=6e-5)
+    log.close()
+
+
+def test_a_mix_of_sizes_or_of_statistics_is_said_and_the_originals_is_none():
+    assert not list(train.mixes(Config()))
+    assert not list(train.mixes(Config(size=192, train_mean=(51, 102, 153))))
+    (note,) = train.mixes(Config(size=192, scales=(64, 96)))
+    assert re.match(r"trains at 64, 96 \(scales\) but validates and predicts at 192 \(size\); leave out scales", note)
+    (note,) = train.mixes(Config(train_mean=(51, 102, 153), test_mean=(0.5, 0.5, 0.5)))
+    assert note.startswith("test_mean is (0.5, 0.5, 0.5), where training has 0.2, 0.4, 0.6 on 0..1")
+
+
+def test_a_run_begun_under_older_rules_goes_on_as_it_began(polyp_folder, tiny, capsys):
+    """A last.pt of before scales followed the size, and before test statistics followed those of training."""
+    old = {"size": 96, "train_mean": (51.0, 102.0, 153.0), "epoch": 2, "ema": 0.5}
+    kept = {"scales": (224, 256, 288, 320, 352), "test_mean": Config().test_mean, "test_std": Config().test_std}
+    train.train(small(polyp_folder, **old | kept))
+    last, saved = polyp_folder / "saved" / "last.pt", polyp_folder / "saved"
+    state = checkpoint.load(last)
+    state["config"]["size"] = (96, 96)  # one size in two forms
+    checkpoint.save(state, last)
+    (saved / "model-best-ema").write_text("what older code scored")
+    capsys.readouterr()
+    now = old | {"scales": (), "epoch": 3, "resume": True}
+    train.train(small(polyp_folder, **now, resume_changed=("epoch",)))
+    said = capsys.readouterr().out
+    assert "NOTE: scales stays (224, 256, 288, 320, 352), as the run began" in said
+    assert "NOTE: trains at 224, 256" in said and len(losses(polyp_folder)) == 6
+    assert checkpoint.load(last)["config"]["test_mean"] == kept["test_mean"]
+    assert (saved / "model-best").read_text() == "what older code scored"
+    with pytest.raises(ValueError, match=r"scales was \(224, .*352\), is \(64,\)"):
+        train.train(small(polyp_folder, **now | {"scales": (64,)}))
+
+
+def test_a_new_run_sets_the_checkpoints_of_an_earlier_one_aside(polyp_folder, tiny, capsys):
+    train.train(small(polyp_folder, epoch=2, seed=1))
+    train.train(small(polyp_folder, epoch=1, seed=2))
+    assert "last.pt, log.csv, config.json, split.json, model-2 of an earlier run" in capsys.readouterr().out
+    assert train.models_in(polyp_folder / "saved") == ["model-1"]
