@@ -1,7 +1,17 @@
 """Files: a data set's, found, read, checked, dealt into parts and kept decoded; and the maps that are predicted."""
 
 from files.cache import DiskCache, MemoryCache, file_key
-from files.maps import native_labels, native_map, write_maps
+from files.maps import (
+    RECORD,
+    is_whole,
+    map_files,
+    native_labels,
+    native_map,
+    require_own,
+    require_same_source,
+    write_maps,
+    write_maps_record,
+)
 from files.pairs import (
     Masks,
     Pair,
@@ -28,8 +38,19 @@ from files.splits import (
     write_split,
 )
 from files.survey import Check, check_pairs, survey
+from files.writing import (
+    csv_text,
+    folders_of,
+    require_apart,
+    require_picture,
+    require_writable,
+    whole_file,
+    write_file,
+    write_picture,
+)
 
 __all__ = [
+    "RECORD",
     "Check",
     "DiskCache",
     "Masks",
@@ -39,6 +60,7 @@ __all__ = [
     "areas_of_grey",
     "by_image",
     "check_pairs",
+    "csv_text",
     "deal_folds",
     "file_key",
     "files_under",
@@ -46,10 +68,13 @@ __all__ = [
     "find_masks",
     "find_pairs",
     "find_places",
+    "folders_of",
     "group_of",
     "held_out_of",
     "hold_out",
+    "is_whole",
     "list_images",
+    "map_files",
     "maps_of_fold",
     "mask_folder",
     "native_labels",
@@ -60,10 +85,19 @@ __all__ = [
     "read_mask",
     "read_planes",
     "read_split",
+    "require_apart",
+    "require_own",
+    "require_picture",
+    "require_same_source",
     "require_unseen",
+    "require_writable",
     "split_pairs",
     "survey",
     "union",
+    "whole_file",
+    "write_file",
     "write_maps",
+    "write_maps_record",
+    "write_picture",
     "write_split",
 ]

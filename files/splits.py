@@ -12,6 +12,7 @@ import numpy as np
 
 from configs import Config
 from files.pairs import SUFFIXES, Pair, find_pairs
+from files.writing import write_file
 
 
 class Parts(NamedTuple):
@@ -200,7 +201,7 @@ def maps_of_fold(cfg: Config, fold: int, root: str | Path = "") -> Path:
 def write_split(path: Path, parts: Parts) -> None:
     """JSON of the names in each part, such as `read_split` reads."""
     names = {part: [pair.name for pair in pairs] for part, pairs in parts._asdict().items()}
-    path.write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(names, indent=1) + "\n")
 
 
 def require_unseen(snapshot: str | Path, pairs: Sequence[Pair]) -> None:

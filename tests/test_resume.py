@@ -149,7 +149,10 @@ def test_resuming_nothing_and_resuming_a_damaged_file_are_clear_errors(polyp_fol
 def test_a_new_run_sets_an_old_last_aside(polyp_folder, capsys):
     train.train(small(polyp_folder, seed=1, val_fraction=0.5))
     train.train(small(polyp_folder, seed=2))
-    assert "last.pt, log.csv, config.json, split.json, model-best of an earlier run" in capsys.readouterr().out
+    assert (
+        "last.pt, log.csv, config.json, packages.txt, split.json, model-best of an earlier run"
+        in capsys.readouterr().out
+    )
     assert not (polyp_folder / "saved" / "split.json").exists(), "this run validates on nothing"
     assert checkpoint.load(polyp_folder / "saved" / "last-before.pt")["config"]["seed"] == 1
 

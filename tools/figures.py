@@ -17,7 +17,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from files import find_images, read_image
+from files import find_images, read_image, whole_file
 from metrics import PROTOCOLS, lower_is_better
 from tools import scoring
 from tools.check_data import numbers
@@ -172,7 +172,8 @@ def colour_errors(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
 
 def _save(figure, path: Path) -> Path:
     for suffix in (".pdf", ".png"):
-        figure.savefig(path.with_name(path.name + suffix), dpi=300)
+        with whole_file(path.with_name(path.name + suffix)) as file:
+            figure.savefig(file, format=suffix[1:], dpi=300)
     plt.close(figure)
     return path
 
