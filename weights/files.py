@@ -61,7 +61,7 @@ def load(name_or_path: str | Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
             # torch remarks on what is refused a moment later; the refusal says enough.
-            for remark in ("Detected pickle protocol", "Sparse invariant checks"):
+            for remark in ("Detected pickle protocol", ".*sparse (tensor )?invariant"):
                 warnings.filterwarnings("ignore", message=remark)
             state = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
