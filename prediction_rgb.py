@@ -6,6 +6,7 @@ With several classes each of these folders has one of grey maps per class, and l
 """
 
 import dataclasses
+import hashlib
 import json
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -20,9 +21,32 @@ from tqdm import tqdm
 import net
 from configs import ORIGINAL, Config, one_side, parse
 from dataset import TestImages, test_batch
-from engine import checkpoint, run
+from engine import run
 from engine.inference import Predictor
-from files import find_images, held_out_of, left_aside, maps_of_fold, require_unseen, seen_by, write_maps
+from files import (
+    RECORD,
+    find_images,
+    folders_of,
+    held_out_of,
+    is_whole,
+    left_aside,
+    map_files,
+    maps_of_fold,
+    require_apart,
+    require_own,
+    require_same_source,
+    require_unseen,
+    require_writable,
+    seen_by,
+    write_maps,
+    write_maps_record,
+)
+
+# what a map depends on besides the checkpoint and the image
+SETTINGS = (
+    *("network", "backbone", "classes", "label_values", "class_names", "size"),
+    *("test_mean", "test_std", "test_amp", "test_scales", "test_flip"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,18 +85,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool = False) -> None:
     """Write the map of every image (name -> file) of each set into its folder, as <name>.png."""
+    # ---- what there is; whatever can be refused is refused here, before the first map
+    for out, images in sets.items():
+        require_apart(out, folders_of(images), around=True)
+        require_own(out, (path for name in images for path in map_files(out, name, cfg.classes, cfg.labels)))
     run.keep_memory()
     device = run.device(cfg.device)
     network = net.load_checkpoint(net.build(cfg.network, cfg.backbone, cfg.classes), cfg.snapshot)
     network = net.fold_batchnorm(network).to(device).to(memory_format=torch.channels_last)
     predictor = Predictor(network, device, cfg.test_amp, cfg.test_scales, cfg.test_flip)
+    settings = source(cfg)
+    for out in sets:
+        if skip_existing:
+            require_same_source(out, settings)
+        require_writable(out)
+    # ---- from here on files are written
     for out, images in sets.items():
-        checkpoint.require_writable(out)
-        there = {name for name in images if skip_existing and complete(out, name, cfg)}
+        there = {name for name, image in images.items() if skip_existing and complete(out, name, image, cfg)}
+        if not there:
+            write_maps_record(out, settings)
         missing = {name: file for name, file in images.items() if name not in there}
         if missing:
             predict_set(predictor, TestImages(missing, cfg), out, cfg)
         print(f"{out}: {len(missing)} maps" + (f", {len(there)} were there" if skip_existing else ""))
+
+
+def source(cfg: Config) -> dict[str, Any]:
+    """What maps are from, for their record: the checkpoint, its hash, and every setting that a map depends on."""
+    with open(cfg.snapshot, "rb") as file:
+        digest = hashlib.sha256()
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return {"snapshot": cfg.snapshot, "sha256": digest.hexdigest()} | {n: getattr(cfg, n) for n in SETTINGS}
 
 
 def note_other_settings(cfg: Config) -> None:
@@ -81,7 +125,11 @@ def note_other_settings(cfg: Config) -> None:
     if not record.is_file():
         return
     # a field that the record lacks is one that is newer than the run
-    then, now = dataclasses.asdict(Config()) | json.loads(record.read_text())["config"], dataclasses.asdict(cfg)
+    try:
+        then = dataclasses.asdict(Config()) | json.loads(record.read_text(encoding="utf-8"))["config"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{record} is no record of a run ({error!r}); move it away from the checkpoint") from error
+    now = dataclasses.asdict(cfg)
     before, after = (what_maps_depend_on(fields) for fields in (then, now))
     for name, was in before.items():
         if was != after[name]:
@@ -133,10 +181,13 @@ def finish(waiting: Iterable[Future]) -> None:
         future.result()
 
 
-def complete(out: Path, name: str, cfg: Config) -> bool:
-    """Whether every file that `write_maps` writes for an image is there."""
-    folders = [out / part for part in (*cfg.labels, "label")] if cfg.classes > 1 else [out]
-    return all((folder / f"{name}.png").exists() for folder in folders)
+def complete(out: Path, name: str, image: Path, cfg: Config) -> bool:
+    """Whether every file that `write_maps` writes for an image is there, whole, and from what the record names."""
+    files = map_files(out, name, cfg.classes, cfg.labels)
+    if not all(path.is_file() for path in files):
+        return False
+    since = (out / RECORD).stat().st_mtime_ns
+    return all(path.stat().st_mtime_ns >= since and is_whole(path, image) for path in files)
 
 
 if __name__ == "__main__":

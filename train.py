@@ -23,13 +23,13 @@ from engine import checkpoint, distributed, run
 from engine.log import Log
 from engine.precision import Precision
 from engine.stop import Stop
-from files import Pair, Parts, check_pairs, find_pairs, hold_out, split_pairs, write_split
+from files import Pair, Parts, check_pairs, find_pairs, hold_out, require_writable, split_pairs, write_split
 from lossnet import LossNet, total_loss
 from metrics import score_names
 from validation import better, validate
 
 # what a run leaves, besides model-*; those of an earlier run in the same folder are renamed
-RECORDS = ("last.pt", "log.csv", "config.json", "split.json")
+RECORDS = ("last.pt", "log.csv", "config.json", "packages.txt", "split.json")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -78,7 +78,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     # all that can be refused has been: from here on files are written
     folder = Path(cfg.run_folder)
     if team.writes:
-        checkpoint.require_writable(folder)
+        require_writable(folder)
         if not cfg.resume:
             checkpoint.set_aside(folder, [*RECORDS, *models_in(folder)])
         elif averaged and (scored := folder / "model-best-ema").exists():

@@ -1,8 +1,11 @@
 """The command line of a Config: a Python file that defines `config`, and one flag per field."""
 
 import argparse
+import codecs
 import dataclasses
+import io
 import runpy
+import sys
 import types
 import typing
 from collections.abc import Sequence
@@ -10,6 +13,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from configs.config import Config, unknown_field
+
+PLAIN = str.maketrans({"±": "+-", "↑": "(up)", "↓": "(down)", "…": "...", "–": "-", "’": "'"})
+
+
+def print_anywhere() -> None:
+    """Have stdout and stderr print what their encoding lacks in plain letters, or as \\xe9, in place of an error."""
+
+    def plain(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        letters = error.object[error.start : error.end].translate(PLAIN)
+        return letters.encode("ascii", "backslashreplace").decode(), error.end
+
+    codecs.register_error("plain", plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
 
 
 def load(path: str | Path) -> Config:
@@ -28,6 +47,7 @@ def parse(description: str, arguments: Sequence[str] | None = None, **extra: dic
 
     `extra` maps a flag's name to the keywords of ArgumentParser.add_argument.
     """
+    print_anywhere()
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     parser.add_argument("config", nargs="?", help="experiment file, such as configs/polyp_msnet.py")
     for name, keywords in extra.items():

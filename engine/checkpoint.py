@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,44 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from files import whole_file
+
 
 def save(content: Any, path: str | Path) -> None:
     """torch.save to `path`, atomically: a crash or a full disk leaves the file that was there before, or none.
 
     Raises OSError saying what could not be written, the room that is left, and what is still intact.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch turns a failing write into a RuntimeError
-        written = temporary.stat().st_size if temporary.exists() else 0
-        temporary.unlink(missing_ok=True)
-        free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
-        raise OSError(
-            f"could not write {path} after {written >> 20} MiB ({error}); {free >> 20} MiB are free there. "
-            "Files written earlier are intact; "
-            "make room or change `savepath`"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def require_writable(folder: str | Path) -> Path:
-    """Make `folder` and prove that a file can be written there, before hours are spent; PermissionError if not."""
-    folder = Path(folder)
-    probe = folder / f".probe-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise PermissionError(f"cannot write into {folder} ({error}); change the path or its permissions") from error
-    return folder
+    with whole_file(path) as file:
+        torch.save(content, file)
 
 
 def load(path: str | Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from engine import distributed
+from files import csv_text, write_file
 
 COLUMNS = ("step", "epoch", "lr", "total", "structure", "lossnet", "grad_norm")
 
@@ -31,17 +31,15 @@ class Log:
         self._totals: dict[int, list[float]] = {}  # epoch -> total of each step
         kept: list[list[str]] = []
         if resume_after is not None and path.exists():
-            with open(path, newline="") as file:
-                kept = [row for row in csv.reader(file) if row[:1] and row[0].isdigit() and int(row[0]) <= self.step]
+            with open(path, newline="", encoding="utf-8") as file:
+                rows = (row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdigit())
+                kept = [row for row in rows if int(row[0]) <= self.step]
         for row in kept:
             self._totals.setdefault(int(row[1]), []).append(float(row[3]))
         if not writes:
             return
         self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
-        temporary = path.with_name(f".{path.name}.part")
-        with open(temporary, "w", newline="") as file:
-            csv.writer(file).writerows([COLUMNS, *kept])
-        os.replace(temporary, path)
+        write_file(path, csv_text([COLUMNS, *kept]))
 
     def add(
         self, epoch: int, lr: float, loss: Sequence[Tensor], norm: Tensor, names: list[str], share: float = 1.0
@@ -67,7 +65,7 @@ class Log:
         for row in good:
             self._totals.setdefault(row[1], []).append(row[3])
         if self._writes:
-            with open(self.path, "a", newline="") as file:
+            with open(self.path, "a", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows(good if bad is None else good[: bad + 1])
             for row in good:
                 for name, value in zip(COLUMNS[2:], row[2:], strict=True):

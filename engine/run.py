@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from engine.stop import ignore_signals
+from files import write_file
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow")
 
@@ -110,7 +111,7 @@ def seed_everything(seed: int) -> None:
 def write_record(path: Path, config: Any, device: torch.device) -> None:
     """config.json: every field of a dataclass `config`, the command, git commit, versions, device, date.
 
-    Beside it requirements.txt: every installed package with its version, as pip freeze writes it.
+    Beside it packages.txt: every installed package with its version, as pip freeze writes it.
     """
     record = {
         "config": dataclasses.asdict(config),
@@ -121,9 +122,9 @@ def write_record(path: Path, config: Any, device: torch.device) -> None:
         "packages": {name: _version(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
     }
-    path.write_text(json.dumps(record, indent=2) + "\n")
+    write_file(path, json.dumps(record, indent=2) + "\n")
     installed = sorted({f"{found.name}=={found.version}" for found in distributions()}, key=str.lower)
-    path.with_name("requirements.txt").write_text("\n".join(installed) + "\n")
+    write_file(path.with_name("packages.txt"), "\n".join(installed) + "\n")
 
 
 def run_commands(commands: tuple[str, ...], config: Any) -> None:

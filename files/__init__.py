@@ -2,7 +2,17 @@
 
 from files.cache import DiskCache, MemoryCache, file_key
 from files.folders import files_under, find_places, left_aside, list_images, mask_folder
-from files.maps import native_labels, native_map, write_maps
+from files.maps import (
+    RECORD,
+    is_whole,
+    map_files,
+    native_labels,
+    native_map,
+    require_own,
+    require_same_source,
+    write_maps,
+    write_maps_record,
+)
 from files.names import Masks, by_image
 from files.pairs import Pair, find_images, find_masks, find_pairs
 from files.reading import (
@@ -32,8 +42,19 @@ from files.splits import (
     write_split,
 )
 from files.survey import Check, check_pairs, survey
+from files.writing import (
+    csv_text,
+    folders_of,
+    require_apart,
+    require_picture,
+    require_writable,
+    whole_file,
+    write_file,
+    write_picture,
+)
 
 __all__ = [
+    "RECORD",
     "Check",
     "DiskCache",
     "Masks",
@@ -43,6 +64,7 @@ __all__ = [
     "areas_of_grey",
     "by_image",
     "check_pairs",
+    "csv_text",
     "deal_folds",
     "decoding",
     "file_key",
@@ -51,11 +73,14 @@ __all__ = [
     "find_masks",
     "find_pairs",
     "find_places",
+    "folders_of",
     "group_of",
     "held_out_of",
     "hold_out",
+    "is_whole",
     "left_aside",
     "list_images",
+    "map_files",
     "maps_of_fold",
     "mask_folder",
     "native_labels",
@@ -68,12 +93,21 @@ __all__ = [
     "read_planes",
     "read_split",
     "read_whole_image",
+    "require_apart",
+    "require_own",
+    "require_picture",
+    "require_same_source",
     "require_two_kinds",
     "require_unseen",
+    "require_writable",
     "seen_by",
     "split_pairs",
     "survey",
     "union",
+    "whole_file",
+    "write_file",
     "write_maps",
+    "write_maps_record",
+    "write_picture",
     "write_split",
 ]

@@ -1,16 +1,20 @@
 """Decoded and resized images, kept so that a file is decoded once: in memory shared by all workers, or on disk."""
 
 import hashlib
+import io
 import mmap
 import multiprocessing
 import os
 import weakref
+import zlib
 from collections.abc import Callable, Sequence
 from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from files.writing import require_writable, write_file
 
 
 class MemoryCache:
@@ -85,27 +89,33 @@ class DiskCache:
     """An .npy file per key in `folder`, whole or absent; runs may share it, and deleting it is always safe."""
 
     def __init__(self, folder: str | Path, keys: Sequence[str]):
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder = require_writable(folder)
         self._keys = keys
 
     def get(self, index: int, make: Callable[[], np.ndarray]) -> np.ndarray:
         """The array at `index`, made and written the first time; a damaged file is made anew."""
         path = self.folder / f"{self._keys[index]}.npy"
         try:
-            return np.load(path)
+            with open(path, "rb") as file:
+                array = np.load(file)
+                if file.read() == _sum(array):
+                    return array
         except Exception:  # absent; or damaged, which numpy says in a dozen ways
-            array = make()
-        temporary = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            with open(temporary, "wb") as file:
-                np.save(file, array)
-            os.replace(temporary, path)
-        except OSError as error:
-            raise OSError(f"could not write {path} ({error}); make room, or change `cache`") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            pass
+        array = make()
+        buffer = io.BytesIO()  # into a file numpy writes past Python, and says nothing of a full disk
+        np.save(buffer, array)
+        write_file(path, buffer.getvalue() + _sum(array), lasting=False)
         return array
+
+
+def _sum(array: np.ndarray) -> bytes:
+    """Eight bytes that no flipped bit leaves as they are. Plain sums: a CRC would take longer than reading the file."""
+    raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    words = raw[: raw.size // 4 * 4].view(np.uint32)
+    layout = zlib.crc32(f"{array.dtype.str} {array.shape}".encode())
+    total = int(words.sum(dtype=np.uint64)) + int(raw[words.nbytes :].sum()) + layout
+    return (total % 2**64).to_bytes(8, "little")
 
 
 def file_key(*parts: object, files: Sequence[Path]) -> str:

@@ -1,13 +1,18 @@
-"""Maps as files: 8-bit grey PNG at the image's own size, and label images of several classes."""
+"""Maps as files: 8-bit grey PNG at the image's own size, label images of several classes, and the record of both."""
 
+import json
 import os
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
+
+from files.writing import write_file, write_picture
+
+RECORD = "maps.json"
 
 
 def native_map(pred: np.ndarray, height: int, width: int) -> Image.Image:
@@ -22,25 +27,74 @@ def native_labels(pred: np.ndarray, height: int, width: int, values: Sequence[in
 
 
 def write_maps(folder: Path, name: str, pred: np.ndarray, height: int, width: int, labels: dict[str, int]) -> None:
-    """Write what was predicted for one image, pred (C, h, w), each file whole or not at all.
+    """Write what was predicted for one image, pred (C, h, w), into `map_files`, each file whole or not at all.
 
-    Of a binary network <folder>/<name>.png, `native_map`. Of several classes a grey map of each,
-    <folder>/<class>/<name>.png, and at last <folder>/label/<name>.png, `native_labels`.
+    Grey maps are `native_map`; of several classes label/ is written last, `native_labels`.
     """
-    if len(pred) == 1:
-        return write_map(folder / f"{name}.png", native_map(pred[0], height, width))
-    for label, plane in zip(labels, pred, strict=True):
-        write_map(folder / label / f"{name}.png", native_map(plane, height, width))
-    write_map(folder / "label" / f"{name}.png", native_labels(pred, height, width, [*labels.values()]))
+    pictures = [native_map(plane, height, width) for plane in pred]
+    if len(pred) > 1:
+        pictures.append(native_labels(pred, height, width, [*labels.values()]))
+    for path, picture in zip(map_files(folder, name, len(pred), labels), pictures, strict=True):
+        write_map(path, picture)
+
+
+def map_files(folder: Path, name: str, classes: int, labels: dict[str, int]) -> list[Path]:
+    """Of a binary network <folder>/<name>.png; of several classes <folder>/<class>/<name>.png and label/<name>.png."""
+    inside = [folder / label for label in (*labels, "label")] if classes > 1 else [folder]
+    return [place / f"{name}.png" for place in inside]
 
 
 def write_map(path: Path, image: Image.Image) -> None:
     """Write a PNG whole or not at all, making the folders it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")  # a name of 250 letters would not fit
+    write_picture(path, np.asarray(image))
+
+
+def is_whole(path: Path, image: Path) -> bool:
+    """Whether a map is there to its end, each part with its right checksum, and as large as its image."""
     try:
-        # OpenCV's lighter compression: a third of Pillow's time for the same pixels
-        cv2.imencode(".png", np.asarray(image))[1].tofile(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with Image.open(path) as picture:
+            picture.verify()
+    except Exception:  # absent; or damaged, which Pillow says in a dozen ways
+        return False
+    try:
+        with Image.open(image) as other:  # reads its head alone; EXIF may turn it
+            return sorted(picture.size) == sorted(other.size)
+    except Exception:  # Pillow cannot read it; whether anything can is seen when it is predicted
+        return True
+
+
+# ---- maps.json, beside the maps: what they are from, and the proof that they may be replaced
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """What maps.json says of the maps in a folder; nothing where there is none, or one of somebody else's."""
+    try:
+        found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and "snapshot" in found else {}
+
+
+def require_own(folder: Path, targets: Iterable[Path]) -> None:
+    """ValueError if a file that is about to be replaced is in a folder without a maps.json of ours."""
+    taken = next((path for path in (folder / RECORD, *targets) if os.path.lexists(path)), None)
+    if taken and not record_of(folder):
+        raise ValueError(
+            f"{taken} is there already, and no {RECORD} says that prediction wrote it; "
+            "give another folder, or remove what is in the way"
+        )
+
+
+def require_same_source(folder: Path, settings: dict[str, Any]) -> None:
+    """ValueError naming what differs between the maps that are in a folder and those that would be added."""
+    then, now = record_of(folder), json.loads(json.dumps(settings))  # as they come back from a file
+    if then and (changed := [name for name in now if name != "snapshot" and then.get(name) != now[name]]):
+        shown = "; ".join(f"{name} was {then.get(name)}, is {now[name]}" for name in changed)
+        raise ValueError(f"{folder} holds other maps than these would be: {shown}; leave out --skip-existing")
+
+
+def write_maps_record(folder: Path, settings: dict[str, Any]) -> None:
+    """maps.json, before the first map: those that are older are from something else."""
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    write_file(folder / RECORD, json.dumps(settings | {"date": date}, indent=1) + "\n")

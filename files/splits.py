@@ -15,6 +15,7 @@ import numpy as np
 from configs import Config
 from files.folders import SUFFIXES
 from files.pairs import Pair, find_pairs
+from files.writing import write_file
 
 SEEN = "fingerprints"  # in a run's split.json, beside its parts: of what it trains on or chooses by -> its name
 
@@ -208,7 +209,7 @@ def write_split(path: Path, parts: Parts) -> None:
     """JSON of the names in each part, such as `read_split` reads, and fingerprints of what is trained or chosen by."""
     record: dict[str, Any] = {part: [pair.name for pair in pairs] for part, pairs in parts._asdict().items()}
     record[SEEN] = {fingerprint(pair.image): pair.name for pair in parts.train + parts.validation}
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(record, indent=1) + "\n")
 
 
 def fingerprint(path: str | Path) -> str:

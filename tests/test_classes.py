@@ -189,7 +189,7 @@ def test_every_layer_is_trained_predicted_and_scored(goals, capsys):
     predict = [*shared, "--snapshot", str(goals / "saved" / "model-2")]
     prediction_rgb.main(predict)
     maps = goals / "maps" / "small"
-    assert sorted(path.name for path in maps.iterdir()) == sorted((*NAMES, "label"))
+    assert sorted(path.name for path in maps.iterdir()) == sorted((*NAMES, "label", "maps.json"))
     (maps / "GCIPL" / "0001.png").unlink()
     prediction_rgb.main([*predict, "--skip-existing"])
     assert "small: 1 maps, 2 were there" in capsys.readouterr().out

@@ -37,7 +37,7 @@ def test_maps_equal_the_originals(name, golden, tmp_path):
     arguments = ["--network", name, "--snapshot", str(tmp_path / "model"), "--workers", "0"]
     prediction_rgb.main([*arguments, "--images", str(images), "--out", str(out)])
     expected = sorted((GOLDEN / "predictions" / name).iterdir())
-    assert sorted(path.name for path in out.iterdir()) == [path.name for path in expected]
+    assert sorted(path.name for path in out.iterdir()) == [*(path.name for path in expected), "maps.json"]
     for path in expected:
         theirs = np.asarray(Image.open(path), np.int16)
         ours = np.asarray(Image.open(out / path.name), np.int16)
@@ -54,7 +54,7 @@ def test_test_sets_of_a_config_go_to_a_folder_each(polyp_folder, snapshot, capsy
     prediction_rgb.main([*arguments, "--mapspath", str(polyp_folder / "maps"), "--size", "64", "--workers", "0"])
     for name in ("small", "other"):
         maps = sorted((polyp_folder / "maps" / name).iterdir())
-        assert [path.name for path in maps] == ["000.png", "001.png"]
+        assert [path.name for path in maps] == ["000.png", "001.png", "maps.json"]
         with Image.open(maps[0]) as image:
             assert (image.mode, image.size) == ("L", (160, 128))
     assert "small: 2 maps" in capsys.readouterr().out
@@ -108,7 +108,7 @@ def test_a_corrupt_image_stops_with_its_name_and_leaves_no_half_written_map(poly
         prediction_rgb.main(
             ["--snapshot", snapshot, "--images", str(folder), "--out", str(out), "--size", "64", "--test_batch", "1"]
         )
-    assert [path.name for path in out.iterdir()] == ["000.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["000.png", "maps.json"]
 
 
 def predicted(out) -> dict[str, np.ndarray]:

@@ -150,7 +150,10 @@ def test_resuming_nothing_and_resuming_a_damaged_file_are_clear_errors(polyp_fol
 def test_a_new_run_sets_an_old_last_aside(polyp_folder, capsys):
     train.train(small(polyp_folder, seed=1, val_fraction=0.5))
     train.train(small(polyp_folder, seed=2))
-    assert "log.csv, config.json, split.json, model-1, model-best of an earlier run" in capsys.readouterr().out
+    assert (
+        "log.csv, config.json, packages.txt, split.json, model-1, model-best of an earlier run"
+        in capsys.readouterr().out
+    )
     parts = {name: read_split(polyp_folder / "saved" / f"{name}.json") for name in ("split", "split-before")}
     assert [len(part["train"]) for part in parts.values()] == [6, 3]
     assert checkpoint.load(polyp_folder / "saved" / "last-before.pt")["config"]["seed"] == 1

@@ -14,7 +14,7 @@ import train
 from configs import Config
 from engine import checkpoint
 from engine.precision import Precision
-from files import find_pairs
+from files import find_pairs, writing
 from net.res2net import Res2Net50
 
 
@@ -84,7 +84,7 @@ def test_a_run_keeps_the_epochs_past_two_thirds_and_the_last(polyp_folder, capsy
         "last.pt",
         "log.csv",
         "model-4",
-        "requirements.txt",
+        "packages.txt",
         "split.json",
         "tensorboard",
     ]
@@ -105,7 +105,7 @@ def test_a_run_keeps_the_epochs_past_two_thirds_and_the_last(polyp_folder, capsy
     assert all(float(row["grad_norm"]) > 0 for row in rows)
     (picture, *_) = board.Images("train/image | mask | map")
     assert (picture.width, picture.height) == (3 * 64, 3 * 64), "image, mask and map of three images"
-    assert f"torch=={torch.__version__.split('+')[0]}" in (saved / "requirements.txt").read_text()
+    assert f"torch=={torch.__version__.split('+')[0]}" in (saved / "packages.txt").read_text()
     for row in rows:
         assert float(row["total"]) == pytest.approx(float(row["structure"]) + 0.1 * float(row["lossnet"]), rel=1e-5)
 
@@ -215,7 +215,7 @@ class FullDisk:
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
     checkpoint.save({"a": torch.ones(3)}, tmp_path / "model")
-    monkeypatch.setattr(checkpoint, "open", FullDisk, raising=False)
+    monkeypatch.setattr(writing, "open", FullDisk, raising=False)
     with pytest.raises(OSError, match=r"could not write .*model.*MiB are free.*intact"):
         checkpoint.save({"a": torch.zeros(100_000)}, tmp_path / "model")
     assert os.listdir(tmp_path) == ["model"]

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 import weights
-from weights import WEIGHTS, Source, Weight, download, load, locate
+from weights import WEIGHTS, Source, Weight, download, fetch, load, locate
 from weights.__main__ import main, table
 
 HTML = b"\n<!DOCTYPE html><html><body>Quota exceeded</body></html>"
@@ -298,6 +299,53 @@ def test_a_whole_saved_model_is_refused_with_the_way_out(tmp_path):
         load(tmp_path / "file")
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (torch.ones(3, dtype=torch.int8), "of whole numbers"),
+        (torch.ones(3, dtype=torch.complex64), "complex"),
+        (torch.eye(3).to_sparse(), "sparse"),
+        (torch.empty(3, device="meta"), "without content"),
+    ],
+)
+def test_a_tensor_that_is_no_weight_is_refused_by_name(tmp_path, value, said):
+    torch.save({"conv.weight": value}, tmp_path / "file")
+    with pytest.raises(ValueError, match=rf"conv\.weight is .*{said}"):
+        load(tmp_path / "file")
+
+
+def test_a_small_archive_that_declares_far_more_than_its_size_is_not_loaded(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "file", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}))
+        archive.writestr("archive/data/0", bytes(20 << 20))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(ValueError, match="declare 20 MiB"):
+        load(tmp_path / "file")
+
+
+@pytest.mark.parametrize("archived", [True, False])
+def test_a_pickle_that_asks_for_a_large_bytearray_is_not_loaded(tmp_path, monkeypatch, archived):
+    asks = b"\x80\x02c__builtin__\nbytearray\nJ\x00\x00\x00\x40\x85R."
+    if archived:
+        with zipfile.ZipFile(tmp_path / "file", "w") as archive:
+            archive.writestr("archive/data.pkl", asks)
+    else:
+        (tmp_path / "file").write_bytes(asks)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(ValueError, match="bytearray"):
+        load(tmp_path / "file")
+
+
+@pytest.mark.parametrize("record", ["", GOOD_HASH[:40], "no hash at all"])
+def test_a_torn_record_of_a_hash_is_said_and_verifies_nothing(home, table_of, record):
+    table_of("http://127.0.0.1:1/", sha256="")
+    (home / "small.pth").write_bytes(GOOD)
+    (home / "small.pth.sha256").write_text(record)
+    with pytest.raises(ValueError, match=r"small\.pth\.sha256 should hold a sha256"):
+        locate("small")
+    assert "DAMAGED" in table()
+
+
 # download
 
 
@@ -384,6 +432,8 @@ class Breaks(io.BytesIO):
         self.seen = names(self.folder)
         raise self.error
 
+    read1 = read
+
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), RuntimeError("odd")])
 def test_whatever_interrupts_a_download_nothing_half_written_stays(home, table_of, error):
@@ -398,6 +448,21 @@ def test_whatever_interrupts_a_download_nothing_half_written_stays(home, table_o
 def test_a_connection_that_dies_half_way_counts_as_network_trouble(home, table_of, error):
     with pytest.raises(FileNotFoundError, match=str(error)):
         download("small", opener=lambda *_, **__: Breaks(error, home))
+    assert names(home) == []
+
+
+@pytest.mark.parametrize(("size", "said"), [(10, "announces"), (None, "stalls")])
+def test_a_source_that_gives_too_much_or_next_to_nothing_ends(home, table_of, monkeypatch, size, said):
+    class Drips(io.BytesIO):
+        headers = {"Content-Length": "1000"}
+
+        def read1(self, *_):
+            return b"x"
+
+    table_of("http://127.0.0.1:1/", size=size)
+    monkeypatch.setattr(fetch.time, "monotonic", iter(range(0, 10_000, 20)).__next__)
+    with pytest.raises(FileNotFoundError, match=said):
+        download("small", opener=lambda *_, **__: Drips())
     assert names(home) == []
 
 

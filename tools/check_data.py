@@ -16,7 +16,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from files import Check, Pair, find_pairs, group_of, left_aside, read_image, read_planes, survey
+from configs import print_anywhere
+from files import (
+    Check,
+    Pair,
+    find_pairs,
+    folders_of,
+    group_of,
+    left_aside,
+    read_image,
+    read_planes,
+    require_apart,
+    require_picture,
+    survey,
+    write_picture,
+)
 
 CELL = 192  # side of a picture on the sheet, in pixels
 COLUMNS = 6
@@ -31,6 +45,7 @@ COLOURS = {  # blue, green, red
 
 
 def main() -> None:
+    print_anywhere()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="what datapath would be")
     parser.add_argument("--include", default="", help="regular expression that names must contain, as in Config")
@@ -45,6 +60,9 @@ def main() -> None:
     try:
         pairs = find_pairs(given.folder, given.include, given.field_of_view, given.observer)
         groups = {group_of(pair.name, given.group) for pair in pairs}
+        require_apart(given.out.parent, folders_of({pair.name: pair.image for pair in pairs}))
+        require_apart(given.out.parent, {path.parent for pair in pairs for path in pair.files})
+        require_picture(given.out)
     except (ValueError, OSError, re.error) as error:
         raise SystemExit(f"error: {error}") from error
     check, problems = survey(pairs, given.label_values)
@@ -110,9 +128,7 @@ def write_sheet(
     cells += [blank] * (-len(cells) % min(COLUMNS, len(cells)))
     columns = min(COLUMNS, len(cells))
     rows = [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix.lower() not in (".png", ".jpg") or not cv2.imwrite(str(out), np.concatenate(rows)):
-        raise OSError(f"could not write {out}; expected a name ending in .png or .jpg, and room on the disk")
+    write_picture(out, np.concatenate(rows))
 
 
 def numbers(text: str) -> tuple[int, ...]:

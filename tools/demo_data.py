@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from files import write_picture
+
 TRAIN, TEST = 64, 16
 HEIGHT, WIDTH = 128, 160
 ODD = (131, 173)
@@ -20,7 +22,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", default="data/demo", type=Path)
     folder = parser.parse_args().folder
-    write_demo_data(folder)
+    try:
+        write_demo_data(folder)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     print(f"{folder}: {TRAIN} training pairs, {TEST} test pairs, made up")
 
 
@@ -31,14 +36,16 @@ def write_demo_data(root: Path, train: int = TRAIN, test: int = TEST) -> None:
         (root / "TestDataset" / "held-out", test, 10_000, ("images", "masks")),
     ):
         for name in names:
+            made = {f"{i:03d}.png" for i in range(count)}
+            if others := sorted(path for path in (folder / name).glob("[!.]*") if path.name not in made):
+                raise ValueError(f"{others[0]} is not made up: a data set's own folder? Give another one")
             (folder / name).mkdir(parents=True, exist_ok=True)
         for i in tqdm(range(count), f"make {folder.name}", leave=False, disable=None):
             training = first == 0
             size = ODD if training and i == 1 else (HEIGHT, WIDTH)
             image, mask = lesion_on_mucosa(np.random.default_rng(first + i), *size, empty=training and i == 0)
             for name, array in zip(names, (image[..., ::-1], mask), strict=True):
-                if not cv2.imwrite(str(folder / name / f"{i:03d}.png"), array):
-                    raise OSError(f"could not write {folder / name / f'{i:03d}.png'}; is the disk full?")
+                write_picture(folder / name / f"{i:03d}.png", array)
 
 
 def lesion_on_mucosa(

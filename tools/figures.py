@@ -17,7 +17,8 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from files import find_images, read_image
+from configs import print_anywhere
+from files import find_images, folders_of, read_image, require_apart, require_writable, whole_file
 from metrics import PROTOCOLS, lower_is_better
 from tools import scoring
 from tools.check_data import numbers
@@ -33,6 +34,7 @@ plt.rcParams.update({"font.size": 8, "legend.fontsize": 7, "lines.linewidth": 1.
 
 
 def main() -> None:
+    print_anywhere()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gt", required=True)
     parser.add_argument("--pred", required=True, action="append")
@@ -64,10 +66,15 @@ def main() -> None:
     try:
         sets, several = scoring.sets_of(given.gt)
         jobs = scoring.jobs_of(sets, scoring.methods_of(given.pred), several, task)
-    except (ValueError, FileNotFoundError) as error:
+        for folder in {given.images / job.dataset if several else given.images for job in jobs} if given.images else ():
+            require_apart(given.out, folders_of(find_images(folder)))
+        require_apart(
+            given.out, {path.parent for job in jobs for case in job.files for path in (case.map, *case.masks)}
+        )
+        require_writable(given.out)
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     scoring.score(jobs, given.protocol, "exclude", given.processes)
-    given.out.mkdir(parents=True, exist_ok=True)
     for shown in dict.fromkeys(job.shown for job in jobs):
         mine = [job for job in jobs if job.shown == shown and job.scores is not None]
         if not mine:
@@ -176,7 +183,8 @@ def colour_errors(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
 
 def _save(figure, path: Path) -> Path:
     for suffix in (".pdf", ".png"):
-        figure.savefig(path.with_name(path.name + suffix), dpi=300)
+        with whole_file(path.with_name(path.name + suffix)) as file:
+            figure.savefig(file, format=suffix[1:], dpi=300)
     plt.close(figure)
     return path
 

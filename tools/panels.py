@@ -12,7 +12,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from files import by_image, find_images, find_masks, list_images, read_image, read_labels
+from configs import print_anywhere
+from files import (
+    by_image,
+    find_images,
+    find_masks,
+    folders_of,
+    list_images,
+    read_image,
+    read_labels,
+    require_apart,
+    require_picture,
+    write_picture,
+)
 from tools.check_data import COLOURS, numbers
 
 HEIGHT = 160  # of every cell, in pixels
@@ -20,6 +32,7 @@ GAP = 4
 
 
 def main() -> None:
+    print_anywhere()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", required=True, type=Path)
     parser.add_argument("--masks", required=True, type=Path)
@@ -57,6 +70,9 @@ def write_panel(
         title: by_image(pictures, {name: (path,) for name, path in list_images(folder).items()})
         for title, folder in maps.items()
     }
+    require_apart(out.parent, folders_of(pictures))
+    require_apart(out.parent, {path.parent for found in names.values() for paths in found.values() for path in paths})
+    require_picture(out)
     shared = [name for name in pictures if all(name in found for found in names.values())]
     if not shared:
         raise ValueError(
@@ -71,9 +87,7 @@ def write_panel(
     width = max(cell.shape[1] for row in rows for cell in row)
     titles = [_title(title, width) for title in ("image", *names)]
     sheet = [_row(titles, width), *(_row(row, width) for row in rows)]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix.lower() not in (".png", ".jpg") or not cv2.imwrite(str(out), np.concatenate(sheet)[..., ::-1]):
-        raise OSError(f"could not write {out}; expected a name ending in .png or .jpg, and room on the disk")
+    write_picture(out, np.concatenate(sheet)[..., ::-1])
 
 
 def _colours(mask: Sequence[Path], label_values: Sequence[int]) -> dict[int, tuple[int, int, int]]:

@@ -1,6 +1,5 @@
 """Score tables: terminal, Markdown, LaTeX (booktabs), CSV per image, JSON; best bold, second underlined."""
 
-import csv
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from files import csv_text, write_file
 from metrics import PROTOCOLS, Scores, lower_is_better
 from tools import statistics
 
@@ -191,13 +191,12 @@ def write(rows: Sequence[Row], folder: Path, show: Show = ALL, also: Sequence[st
     """scores.csv (a row per image), summary.json, tables.md and tables.tex in `folder`; tables.md ends with `also`."""
     folder.mkdir(parents=True, exist_ok=True)
     names = rows[0].scores.names
-    with open(folder / "scores.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("protocol", "dataset", "class", "method", "run", "image", *names))
-        for row in rows:
-            table = np.stack([row.scores.per_image[name] for name in names], 1)
-            for image, values in zip(row.names, table.tolist(), strict=True):
-                writer.writerow((row.scores.protocol, row.dataset, row.part, row.method, row.run, image, *values))
+    lines: list[Sequence[object]] = [("protocol", "dataset", "class", "method", "run", "image", *names)]
+    for row in rows:
+        table = np.stack([row.scores.per_image[name] for name in names], 1)
+        for image, values in zip(row.names, table.tolist(), strict=True):
+            lines.append((row.scores.protocol, row.dataset, row.part, row.method, row.run, image, *values))
+    write_file(folder / "scores.csv", csv_text(lines))
     summary = [
         {
             "protocol": row.scores.protocol,
@@ -212,9 +211,9 @@ def write(rows: Sequence[Row], folder: Path, show: Show = ALL, also: Sequence[st
         }
         for row in rows
     ]
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    (folder / "tables.md").write_text(markdown(rows, show) + "".join(f"\n```\n{text}\n```\n" for text in also))
-    (folder / "tables.tex").write_text(latex(rows, show))
+    write_file(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_file(folder / "tables.md", markdown(rows, show) + "".join(f"\n```\n{text}\n```\n" for text in also))
+    write_file(folder / "tables.tex", latex(rows, show))
 
 
 def _terminal(found: Sequence[Block], show: Show) -> str:

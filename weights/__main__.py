@@ -1,5 +1,6 @@
 """`python -m weights` lists the known weights; `python -m weights res2net50 vgg16`, or `all`, downloads them."""
 
+import io
 import signal
 import sys
 
@@ -16,8 +17,9 @@ def table() -> str:
             path = home_of(None) / source.file
             state = "missing"
             if path.is_file():
-                checked = "verified" if expected_sha256(path, source) else "unchecked"
-                state = "DAMAGED" if check(path, source) else checked
+                # checked first: a record that is no hash makes the file count as damaged
+                state = "DAMAGED" if check(path, source) else ""
+                state = state or ("verified" if expected_sha256(path, source) else "unchecked")
             rows.append((weight.name, state, source.file, weight.licence, weight.what))
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
@@ -46,5 +48,8 @@ def main(names: list[str]) -> int:
 
 if __name__ == "__main__":
     # A cluster ends jobs with SIGTERM; as an exception it removes the half-written file on its way out.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a folder's name that the terminal cannot print
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(sys.argv[1:]))

@@ -2,10 +2,12 @@
 
 import http.client
 import os
+import secrets
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from weights.files import check, expected_sha256, home_of, how_to_get, load, rec
 from weights.table import Source, known
 
 TIMEOUT = 30  # seconds without one byte after which a source counts as dead
+SLOWEST = 1 << 10  # bytes per second, on average, below which it counts as dead too
+LARGEST = 4 << 30  # bytes, of a source whose size nobody published
 
 
 def download(name: str, folder: str | Path | None = None, opener: Callable[..., Any] = urllib.request.urlopen) -> Path:
@@ -48,11 +52,9 @@ def download(name: str, folder: str | Path | None = None, opener: Callable[..., 
 def _fetch(source: Source, home: Path, opener: Callable[..., Any]) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     path = home / source.file
-    # In the same folder, so that the last step is one atomic rename; the process id keeps two downloads apart.
-    part = home / f".{source.file}.{os.getpid()}.part"
     bar = tqdm(desc=source.file, unit="B", unit_scale=True, disable=None)  # None: no bar where nobody watches
-    try:
-        with bar, part.open("wb") as file, closing(_chunks(source.url, opener)) as chunks:
+    with _replacing(path) as part:
+        with bar, part.open("xb") as file, closing(_chunks(source, opener)) as chunks:
             for chunk, bar.total in chunks:
                 file.write(chunk)
                 bar.update(len(chunk))
@@ -60,23 +62,41 @@ def _fetch(source: Source, home: Path, opener: Callable[..., Any]) -> Path:
             raise ValueError(trouble)
         if not source.sha256:
             load(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     if not source.sha256:
         _record(path)
     return path
 
 
-def _chunks(url: str, opener: Callable[..., Any]) -> Generator[tuple[bytes, int | None], None, None]:
-    """The bytes at url, each piece with the announced total. Network trouble, a short answer too: ConnectionError."""
-    request = urllib.request.Request(url, headers={"User-Agent": "msnet-weights"})
-    received, total = 0, 0
+@contextmanager
+def _replacing(path: Path) -> Generator[Path, None, None]:
+    """Where to make a new file ("x": no link is followed), which takes the place of `path` if the block ends well."""
+    # in the same folder, so that the last step is one atomic rename; nobody can foresee the name
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _chunks(source: Source, opener: Callable[..., Any]) -> Generator[tuple[bytes, int | None], None, None]:
+    """The bytes of a source, each piece with the announced total. Trouble, too many or too few: ConnectionError."""
+    request = urllib.request.Request(source.url, headers={"User-Agent": "msnet-weights"})
+    received, total, began = 0, 0, time.monotonic()
     try:
         with opener(request, timeout=TIMEOUT) as answer:
             total = int(answer.headers.get("Content-Length") or 0)
-            while chunk := answer.read(1 << 20):
+            most = source.size or LARGEST
+            if total > most:
+                raise ConnectionError(f"it announces {total} bytes, expected at most {most}")
+            # read1 gives what is there: a source that drips does not hold the clock back until a piece is full
+            read = getattr(answer, "read1", answer.read)
+            while chunk := read(1 << 20):
                 received += len(chunk)
+                if received > most:
+                    raise ConnectionError(f"it gives more than the expected {most} bytes")
+                if (seconds := time.monotonic() - began) > TIMEOUT and received < SLOWEST * seconds:
+                    raise ConnectionError(f"it stalls: {received} bytes in {seconds:.0f} s")
                 yield chunk, total or None
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
@@ -88,5 +108,6 @@ def _chunks(url: str, opener: Callable[..., Any]) -> Generator[tuple[bytes, int 
 
 def _record(path: Path) -> None:
     digest = sha256(path)
-    record_of(path).write_text(f"{digest}  {path.name}\n")
+    with _replacing(record_of(path)) as part, part.open("x", encoding="utf-8") as file:
+        file.write(f"{digest}  {path.name}\n")
     print(f"{path.name}: no published hash; it opens as a checkpoint; its sha256 {digest} is now recorded beside it")

@@ -6,6 +6,7 @@ import pickle
 import re
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,13 @@ def load(name_or_path: str | Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is a folder; give the checkpoint file in it, such as {path / 'model-50'}")
     if not path.exists():
         raise FileNotFoundError(f"no checkpoint file {path} (known weights: {', '.join(WEIGHTS)})")
-    if trouble := _not_a_checkpoint(path):
+    if trouble := _not_a_checkpoint(path) or _too_large_inside(path):
         raise ValueError(f"{path}: {trouble}")
     try:
         with warnings.catch_warnings():
-            # torch remarks on the protocol of a foreign pickle before it refuses it; the refusal says enough.
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            # torch remarks on what is refused a moment later; the refusal says enough.
+            for remark in ("Detected pickle protocol", ".*sparse (tensor )?invariant"):
+                warnings.filterwarnings("ignore", message=remark)
             state = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
@@ -88,15 +90,54 @@ def _state_dict(state: Any, path: Path) -> dict[str, Tensor]:
     strangers = [repr(key) for key, value in state.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if strangers:
         raise ValueError(f"{path} is no state dict: {', '.join(strangers[:3])} should be a name with a tensor")
+    for key, value in state.items():
+        if kind := _unusable(key, value):
+            raise ValueError(f"{path}: {key} is {kind} ({str(value.dtype)[6:]}); expected plain floating-point numbers")
     parallel = all(key.startswith("module.") for key in state)
     return {key.removeprefix("module.") if parallel else key: value for key, value in state.items()}
+
+
+def _unusable(key: str, value: Tensor) -> str:
+    """What keeps a tensor from being a weight, "" for nothing. PyTorch would copy most of these without a word."""
+    if value.is_meta:
+        return "without content, a meta tensor"
+    if value.is_nested or value.layout is not torch.strided:
+        return "a sparse or nested tensor"
+    if value.is_quantized:
+        return "quantised"
+    if value.is_complex():
+        return "complex"
+    weight = key.rpartition(".")[2] in ("weight", "bias", "running_mean", "running_var")  # a count is an integer
+    return "of whole numbers" if weight and not value.is_floating_point() else ""
+
+
+def _too_large_inside(path: Path) -> str:
+    """What a file would unfold to that fills the memory, "" for nothing; seen before anything is loaded.
+
+    PyTorch stores without compression, so what its archives declare is about their own size.
+    """
+    size, pickled = path.stat().st_size, b""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            declared = sum(entry.file_size for entry in archive.infolist())
+            if declared > 10 * size:
+                return f"its {size} bytes declare {declared >> 20} MiB of content: damaged, or made to fill memory"
+            pickled = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+    except Exception:  # no archive, or a damaged one, which loading says
+        with path.open("rb") as file:  # the old format: pickles, then numbers
+            pickled = file.read(1 << 24)
+    # the one thing that loading makes at any size that a pickle names
+    return "it asks for a bytearray, which no checkpoint needs" if b"bytearray\n" in pickled else ""
 
 
 def check(path: Path, source: Source) -> str:
     """What is wrong with a local file of this source, "" for nothing. Without a known hash only its kind is seen."""
     if trouble := _not_a_checkpoint(path):
         return trouble
-    size, expected = path.stat().st_size, expected_sha256(path, source)
+    try:
+        size, expected = path.stat().st_size, expected_sha256(path, source)
+    except ValueError as error:
+        return str(error)
     if source.size and size != source.size:
         return f"found {size} bytes, expected {source.size}"
     if expected and not (found := sha256(path)).startswith(expected):
@@ -105,11 +146,14 @@ def check(path: Path, source: Source) -> str:
 
 
 def expected_sha256(path: Path, source: Source) -> str:
-    """The published hash, else the one recorded when the file was downloaded, else ""."""
+    """The published hash, else the one recorded when the file was downloaded, else ""; ValueError for a torn record."""
     record = record_of(path)
     if source.sha256 or not record.is_file():
         return source.sha256
-    return (record.read_text().split() or [""])[0]
+    digest = (record.read_text(encoding="utf-8", errors="replace").split() or [""])[0]
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise ValueError(f"{record} should hold a sha256, 64 hexadecimal digits, and holds {digest[:40]!r}; remove it")
+    return digest
 
 
 def record_of(path: Path) -> Path:

@@ -10,6 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
+from files import write_file
 from tools.benchmark import loading, prediction, scoring, training
 from tools.benchmark.clock import machine
 
@@ -36,7 +37,7 @@ def main() -> None:
     for name, value in found.items():
         print(f"{name}: {value}")
     if given.json:
-        given.json.write_text(json.dumps(found, indent=2) + "\n")
+        write_file(given.json, json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

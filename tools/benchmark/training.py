@@ -148,7 +148,7 @@ def _peak_memory_here(name: str, way: str, amp: str, batch: int, size: int) -> i
     if DEVICE.type == "cuda":
         return torch.cuda.max_memory_allocated() >> 20
     # not getrusage: its peak begins with that of the process that started this one
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     return int(status["VmHWM"].split()[0]) >> 10
 
 
