@@ -17,7 +17,18 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from configs import Config
-from files import DiskCache, MemoryCache, Pair, file_key, find_pairs, list_images, read_image, read_mask, read_planes
+from files import (
+    DiskCache,
+    MemoryCache,
+    Pair,
+    decoding,
+    file_key,
+    find_pairs,
+    list_images,
+    read_image,
+    read_mask,
+    read_planes,
+)
 
 # ---------------------------------------------------------------------------------------------- training transforms
 
@@ -205,12 +216,9 @@ class TestImages(Dataset):
 
     def __getitem__(self, index: int) -> TestImage:
         name, path = self.files[index]
-        try:
-            with Image.open(path) as file:
-                deep = file.mode.startswith("I")  # Pillow would clip 16 bits to white
-                image = Image.fromarray(read_image(path)) if deep else ImageOps.exif_transpose(file).convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path} cannot be decoded ({error}); replace it") from error
+        with decoding(path), Image.open(path) as file:
+            deep = file.mode.startswith("I")  # Pillow would clip 16 bits to white
+            image = Image.fromarray(read_image(path)) if deep else ImageOps.exif_transpose(file).convert("RGB")
         small = image.resize(self.cfg.sides[::-1], Image.Resampling.BILINEAR)
         array = np.asarray(small, np.float32) / 255
         array = normalise(array, self.cfg.test_mean, self.cfg.test_std)

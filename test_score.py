@@ -14,7 +14,7 @@ from pathlib import Path
 
 from configs import Config, parse
 from files import find_pairs, group_of, hold_out, maps_of_fold
-from tools import scoring, tables
+from tools import cases, scoring, tables
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,21 +58,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[scoring.Job]:
+def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[cases.Job]:
     """What is to be scored: --gt and --pred, or the folds or the test sets of the Config."""
-    task = scoring.Task(cfg.labels, cfg.field_of_view, prefer_labels=cfg.protocol in ("binary", "layers"))
-    methods = scoring.methods_of(preds)
+    task = cases.Task(cfg.labels, cfg.field_of_view, prefer_labels=cfg.protocol in ("binary", "layers"))
+    methods = cases.methods_of(preds)
     if gt is not None:
         if not methods:
             raise ValueError("--gt needs at least one --pred [NAME=]DIR")
-        sets, several = scoring.sets_of(gt)
-        return scoring.jobs_of(sets, methods, several, task)
+        sets, several = cases.sets_of(gt)
+        return cases.jobs_of(sets, methods, several, task)
     methods = methods or {cfg.network: [Path(cfg.mapspath)]}
     folds = range(1, max(1, cfg.folds) + 1)
     pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view) if cfg.folds or cfg.split else []
     names = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold)).test] for fold in folds if pairs]
     if not any(names):
-        return scoring.jobs_of({name: Path(cfg.testpath, name) for name in cfg.testsets}, methods, True, task)
+        return cases.jobs_of({name: Path(cfg.testpath, name) for name in cfg.testsets}, methods, True, task)
     # each --pred is then what mapspath is: a folder of folds
     if many := [name for name, roots in methods.items() if len(roots) > 1]:
         raise ValueError(
@@ -82,11 +82,11 @@ def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[scoring
     jobs = []
     for method, (maps,) in methods.items():
         found = [maps_of_fold(cfg, fold, maps) for fold in folds]
-        jobs += scoring.jobs_of_folds(root.name, method, root, list(zip(found, names, strict=True)), task)
+        jobs += cases.jobs_of_folds(root.name, method, root, list(zip(found, names, strict=True)), task)
     return jobs
 
 
-def report(jobs: Sequence[scoring.Job], strict: bool) -> None:
+def report(jobs: Sequence[cases.Job], strict: bool) -> None:
     """The original's line per job, then what was noticed, then errors."""
     alone = len({(job.method, job.run) for job in jobs}) == 1
     for job in jobs:

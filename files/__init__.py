@@ -1,7 +1,7 @@
 """Files: a data set's, found, read, checked, dealt into parts and kept decoded; and the maps that are predicted."""
 
 from files.cache import DiskCache, MemoryCache, file_key
-from files.maps import native_labels, native_map, write_maps
+from files.maps import mask_value, native_labels, native_map, read_gt, read_map, write_maps
 from files.pairs import (
     Masks,
     Pair,
@@ -14,7 +14,7 @@ from files.pairs import (
     list_images,
     mask_folder,
 )
-from files.reading import areas_of_grey, read_grey, read_image, read_labels, read_mask, read_planes, union
+from files.reading import decoding, read_image, read_labels, read_mask, read_planes
 from files.splits import (
     Parts,
     deal_folds,
@@ -36,10 +36,10 @@ __all__ = [
     "MemoryCache",
     "Pair",
     "Parts",
-    "areas_of_grey",
     "by_image",
     "check_pairs",
     "deal_folds",
+    "decoding",
     "file_key",
     "files_under",
     "find_images",
@@ -52,18 +52,19 @@ __all__ = [
     "list_images",
     "maps_of_fold",
     "mask_folder",
+    "mask_value",
     "native_labels",
     "native_map",
-    "read_grey",
+    "read_gt",
     "read_image",
     "read_labels",
+    "read_map",
     "read_mask",
     "read_planes",
     "read_split",
     "require_unseen",
     "split_pairs",
     "survey",
-    "union",
     "write_maps",
     "write_split",
 ]

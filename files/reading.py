@@ -1,12 +1,20 @@
 """Reading image files: images, masks and maps of any format and depth, each to one array."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
+
+MOST_PIXELS = 2**28  # 16384 x 16384: a file of 100 KB may promise, and a decoder then take, gigabytes
+REDUCE = f"expected at most {MOST_PIXELS} pixels: cut it into tiles, or scale it down"
+# one limit, also where Pillow reads; from one to two times as many it would only warn
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -60,10 +68,11 @@ def read_labels(paths: Sequence[Path], label_values: Sequence[int]) -> np.ndarra
 
 def _values(path: Path, label_values: Sequence[int]) -> np.ndarray:
     """(H, W) uint8 of a label image; of a palette image its indices or its greys, whichever are label values."""
-    with Image.open(path) as image:
-        if image.mode != "P":
-            return decode_mask(path)
-        indices, greys = np.asarray(image), np.asarray(image.convert("L"))
+    with decoding(path), Image.open(path) as image:
+        palette = image.mode == "P"
+        indices, greys = (np.asarray(image), np.asarray(image.convert("L"))) if palette else (None, None)
+    if indices is None or greys is None:
+        return decode_mask(path)
     fit = np.any if len(label_values) == 1 else np.all
     is_label = [bool(fit(np.isin(np.unique(values), label_values))) for values in (indices, greys)]
     return greys if is_label == [False, True] else indices
@@ -76,13 +85,18 @@ def decode_mask(path: str | Path) -> np.ndarray:
     """
     mask = decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
     if mask.dtype == np.uint16:
-        top = mask.max()
-        if 255 < top < 32768:
-            raise ValueError(f"{path} has 16-bit values up to {top}; expected 255 or 65535 (or 1) for a lesion")
-        mask = (mask if top < 256 else np.round(mask / 257)).astype(np.uint8)
+        return mask_of_16_bits(path, mask)
     if mask.dtype != np.uint8:
         raise ValueError(f"{path} holds {mask.dtype} values; save it with 8 bits, 0 and 255")
     return mask
+
+
+def mask_of_16_bits(path: str | Path, mask: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 of a 16-bit mask, see `decode_mask`."""
+    top = mask.max()
+    if 255 < top < 32768:
+        raise ValueError(f"{path} has 16-bit values up to {top}; expected 255 or 65535 (or 1) for a lesion")
+    return (mask if top < 256 else np.round(mask / 257)).astype(np.uint8)
 
 
 def areas_of_grey(mask: np.ndarray) -> int | None:
@@ -99,39 +113,50 @@ def areas_of_grey(mask: np.ndarray) -> int | None:
     return int(np.bincount(mask[:-1, :-1][flat]).argmax())
 
 
-def read_grey(path: str | Path) -> tuple[np.ndarray, str]:
-    """(H, W) uint8 of a map or gt as `Image.convert("L")` gives it, and what had to be converted ("" if nothing).
-
-    Colour and palette become luminance, 16 bits become 8 (Pillow alone would clip them). ValueError if undecodable.
-    """
-    array = decode(path, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-    if array.dtype == np.uint8 and array.ndim == 2:
-        return array, ""
-    if array.dtype == np.uint16:
-        grey = array if array.ndim == 2 else cv2.cvtColor(array[..., :3], cv2.COLOR_BGR2GRAY)
-        return (grey if grey.max() < 256 else np.round(grey / 257)).astype(np.uint8), "16-bit"
-    if array.dtype != np.uint8:
-        raise ValueError(f"{path} holds {array.dtype} values; save it with 8 or 16 bits")
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L")), {"P": "palette"}.get(image.mode, image.mode)
-
-
 def decode(path: str | Path, flags: int) -> np.ndarray:
     """An image as OpenCV's `flags` ask for it; FileNotFoundError or ValueError if it cannot be."""
     try:
         data = np.fromfile(path, np.uint8)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} has vanished; is its disk still there? The run can be resumed") from error
-    if data[:3].tobytes() == b"GIF":  # OpenCV takes the palette's numbers for grey values
-        with Image.open(path) as image:
-            grey = flags & cv2.IMREAD_COLOR == 0
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
-            return pixels if grey else pixels[..., ::-1]
-    # not cv2.imread: it knows no error but None, and no non-ASCII name on Windows
-    try:
+    with decoding(path):
+        require_reasonable_size(path, data)
+        if data[:3].tobytes() == b"GIF":  # OpenCV takes the palette's numbers for grey values
+            with Image.open(path) as image:
+                grey = flags & cv2.IMREAD_COLOR == 0
+                pixels = np.asarray(image.convert("L" if grey else "RGB"))
+                return pixels if grey else pixels[..., ::-1]
+        # not cv2.imread: it knows no error but None, and no non-ASCII name on Windows
         array = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:  # more pixels than it takes
-        array = None
-    if array is None:
-        raise ValueError(f"{path} ({data.size} bytes) cannot be decoded as an image; replace it")
-    return array
+        if array is None:
+            raise ValueError(f"{data.size} bytes")
+        return array
+
+
+@contextmanager
+def decoding(path: str | Path) -> Iterator[None]:
+    """Whatever a decoder raises about a damaged file becomes one `Unreadable` that names it; may be nested."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, MemoryError, Unreadable):
+        raise
+    except Exception as error:  # IndexError, TypeError, struct.error, SyntaxError: decoders promise none in particular
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise Unreadable(f"{path} cannot be decoded ({said}); replace it") from error
+
+
+class Unreadable(ValueError):
+    """A file that is no picture, a damaged one, or one of more pixels than any reader here takes."""
+
+
+def require_reasonable_size(path: str | Path, data: np.ndarray) -> None:
+    """Unreadable, before memory is taken for it, where the header of an image file promises too many pixels."""
+    try:
+        with Image.open(BytesIO(data.data)) as image:
+            width, height = image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Unreadable(f"{path} is refused ({error}); {REDUCE}") from error
+    except Exception:  # not for Pillow: the decoder has the word
+        return
+    if width * height > MOST_PIXELS:
+        raise Unreadable(f"{path} is {width}x{height}; {REDUCE}")

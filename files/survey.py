@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from files.pairs import Pair
-from files.reading import areas_of_grey, decode, decode_mask, read_labels
+from files.reading import areas_of_grey, decode, decode_mask, decoding, read_labels
 
 
 @dataclass(frozen=True)
@@ -144,14 +144,11 @@ def _foreground(mask: np.ndarray) -> np.ndarray:
 
 def _open(path: Path) -> bool:
     """Whether EXIF turns an image; ValueError for what a decoder would make up, or leave out, without a word."""
-    try:
-        with Image.open(path) as image:
-            image.load()  # unlike OpenCV, Pillow refuses a truncated file
-            several = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a camera's JPEG with a preview
-            turned = image.getexif().get(0x0112, 1) != 1
-            extrema = image.getextrema() if image.mode in ("RGBA", "LA") else ()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be decoded ({error}); replace it") from error
+    with decoding(path), Image.open(path) as image:
+        image.load()  # unlike OpenCV, Pillow refuses a truncated file
+        several = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a camera's JPEG with a preview
+        turned = image.getexif().get(0x0112, 1) != 1
+        extrema = image.getextrema() if image.mode in ("RGBA", "LA") else ()
     if several > 1:
         raise ValueError(f"{path} holds {several} pictures; expected one: save each as a file")
     *colours, varied = (low != high for low, high in extrema) if extrema else (False,)

@@ -136,7 +136,7 @@ def test_what_does_not_pair_is_said_and_strict_makes_it_an_error(sets, capsys, s
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda root: (root / "bad" / "one" / "2.png").write_bytes(b"\x89PNG"), r"2\.png .* cannot be decoded"),
+        (lambda root: (root / "bad" / "one" / "2.png").write_bytes(b"\x89PNG"), r"2\.png cannot be decoded"),
         (lambda root: shutil.rmtree(root / "bad" / "one"), "no folder .*one"),
         (
             lambda root: shutil.copy(root / "bad" / "one" / "2.png", root / "bad" / "one" / "2.bmp"),

@@ -19,9 +19,9 @@ from PIL import Image
 
 from files import find_images, read_image
 from metrics import PROTOCOLS, lower_is_better
-from tools import scoring
+from tools import cases, scoring
+from tools.cases import Job
 from tools.check_data import numbers
-from tools.scoring import Job
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -56,10 +56,10 @@ def main() -> None:
     if names and len(names) != len(values):
         parser.error(f"--class_names gives {len(names)} names, --label_values {len(values)} values")
     labels = dict(zip(names or map(str, values), values, strict=True))
-    task = scoring.Task(labels, given.field_of_view, prefer_labels=given.protocol in ("binary", "layers"))
+    task = cases.Task(labels, given.field_of_view, prefer_labels=given.protocol in ("binary", "layers"))
     try:
-        sets, several = scoring.sets_of(given.gt)
-        jobs = scoring.jobs_of(sets, scoring.methods_of(given.pred), several, task)
+        sets, several = cases.sets_of(given.gt)
+        jobs = cases.jobs_of(sets, cases.methods_of(given.pred), several, task)
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     scoring.score(jobs, given.protocol, "exclude", given.processes)
