@@ -98,7 +98,7 @@ class Config:
     test_scales: tuple[float, ...] = (1.0,)  # maps are averaged over these sizes of the input
     test_flip: bool = False  # and over the mirrored input
     # scoring
-    protocol: Literal["official", "pranet", "binary", "layers"] = "official"  # see metrics/README.md
+    protocol: Literal["official", "pranet", "infnet", "binary", "layers"] = "official"  # see metrics/README.md
     columns: tuple[str, ...] = ()  # scores that tables show, in this order; (): all of the protocol
     percent: bool = False  # tables in per cent, but for distances
     by_group: bool = False  # scores of each clip, volume or patient too (see `group`)

@@ -5,7 +5,7 @@ TestingSet/LungInfection-Test/{Imgs,GT}; the papers' split has 894 slices to tra
 Of those 383, 356 come from volumes that also have training slices: the published scores measure slices between slices
 seen in training, not new patients. configs/covid_by_volume.py is the same task on whole volumes.
 Train: python train.py configs/covid.py
-Score: python test_score.py configs/covid.py prints DSC (meanDic), Sm, MAE, sensitivity and specificity.
+Score: python test_score.py configs/covid.py prints DSC (meanDic), sensitivity, specificity, Sm, E and MAE.
 Published DSC / Sm / MAE: MSNet .779/.846/.007, M2SNet .795/.855/.006.
 """
 
@@ -19,6 +19,5 @@ config = Config(
     savepath="saved_model/covid",
     mapspath="maps/covid",
     epoch=200,
-    protocol="pranet",
-    columns=("meanDic", "Sm", "MAE", "meanSen", "meanSpe"),  # DSC, Sm, MAE, sensitivity, specificity
+    protocol="infnet",
 )

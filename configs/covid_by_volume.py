@@ -19,6 +19,5 @@ config = Config(
     savepath="saved_model/covid_by_volume",
     mapspath="maps/covid_by_volume",
     epoch=200,
-    protocol="pranet",
-    columns=("meanDic", "Sm", "MAE", "meanSen", "meanSpe"),
+    protocol="infnet",
 )

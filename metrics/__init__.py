@@ -1,16 +1,16 @@
-"""Scores of segmentation maps, on CPU and CUDA, under two named protocols; usable alone."""
+"""Scores of segmentation maps, on CPU and CUDA, under named protocols; usable alone."""
 
 from metrics.scores import PROTOCOLS, Scores
 
 
 def score_names(protocol: str = "official") -> tuple[str, ...]:
     """The scores of a protocol in print order."""
-    return PROTOCOLS[protocol].NAMES
+    return PROTOCOLS[protocol].names
 
 
 def lower_is_better(name: str) -> bool:
-    """True for errors (MAE, Ber), False for every other score."""
-    return any(name in rules.LOWER_IS_BETTER for rules in PROTOCOLS.values())
+    """True for errors (MAE, Ber, MED), False for every other score."""
+    return any(name in rules.lower_is_better for rules in PROTOCOLS.values())
 
 
 __all__ = ["PROTOCOLS", "Scores", "lower_is_better", "score_names"]

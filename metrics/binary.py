@@ -8,11 +8,8 @@ import torch
 from torch import Tensor
 
 from metrics.official import curve_f, curves
+from metrics.protocol import Protocol
 from metrics.summary import Summary
-
-NAMES = ("Jaccard", "Precision", "Recall", "Specificity", "Dice")
-LOWER_IS_BETTER: set[str] = set()
-MAX_OF_CURVE: dict[str, str] = {}
 
 
 def scores(s: Summary) -> dict[str, Tensor]:
@@ -29,4 +26,10 @@ def scores(s: Summary) -> dict[str, Tensor]:
     }
 
 
-__all__ = ["LOWER_IS_BETTER", "MAX_OF_CURVE", "NAMES", "curve_f", "curves", "scores"]
+PROTOCOL = Protocol(
+    names=("Jaccard", "Precision", "Recall", "Specificity", "Dice"),
+    scores=scores,
+    curves=curves,
+    curve_f=curve_f,
+    stretch="raw",
+)

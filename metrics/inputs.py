@@ -16,7 +16,7 @@ COMPLAINTS = (
     "a float map has values outside [0, 1]{found}; expected [0, 1]: divide by 255, or pass uint8",
     "a float gt holds NaN; expected values in [0, 1]",
     "a float gt has values outside [0, 1]; expected [0, 1]: divide by 255, or pass uint8 or bool",
-    "a uint8 gt holds nothing above 1, and the pranet protocol cuts at 128, so every mask would be empty: "
+    "a uint8 gt holds nothing above 1, and pranet and infnet cut at 128, so every mask would be empty: "
     "pass 255 * gt, or gt > 0",
     "a field of view is empty; expected at least one pixel that counts",
 )
@@ -64,16 +64,16 @@ def _tensor(maps: Any, what: str) -> Tensor:
     return maps.detach()
 
 
-def foreground(gt: Tensor, protocol: str) -> Tensor:
-    """(N, H, W) bool. official: gt / its maximum > 0.5, so 0/1 and 0/255 are one; pranet: above 128 of 255."""
+def foreground(gt: Tensor, cut: int | None = None) -> Tensor:
+    """(N, H, W) bool: gt above `cut` of 255; without one above half of its maximum, so 0/1 and 0/255 are one."""
     if gt.dtype == torch.bool:
         return gt
     if gt.dtype == torch.uint8 and on_cpu(gt):
         values = gt.numpy()  # as below, several times faster than torch
-        cuts = 128 if protocol == "pranet" else np.maximum(1, values.max((1, 2), keepdims=True)) // 2
+        cuts = np.maximum(1, values.max((1, 2), keepdims=True)) // 2 if cut is None else cut
         return torch.from_numpy(values > cuts)
-    if protocol == "pranet":
-        return gt > (128 if gt.dtype == torch.uint8 else 128 / 255)
+    if cut is not None:
+        return gt > (cut if gt.dtype == torch.uint8 else cut / 255)
     top = gt.amax((1, 2), keepdim=True)
     return (gt > top // 2) & (top > 0) if gt.dtype == torch.uint8 else 2 * gt > top
 
@@ -86,7 +86,7 @@ def limits(maps: Tensor) -> tuple[Tensor, Tensor]:
     return maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
 
 
-def faults(pred: Tensor, gt: Tensor, protocol: str, within: Tensor | None = None) -> Tensor:
+def faults(pred: Tensor, gt: Tensor, cut: int | None = None, within: Tensor | None = None) -> Tensor:
     """(6,) bool on the device of the maps: which of COMPLAINTS hold. Nothing waits for it."""
     fine = torch.zeros((), dtype=torch.bool, device=pred.device)
     flags = []
@@ -97,8 +97,8 @@ def faults(pred: Tensor, gt: Tensor, protocol: str, within: Tensor | None = None
             flags += [low.isnan(), (low < 0) | (high > 1)]
         else:
             flags += [fine, fine]
-    binary = gt.dtype == torch.uint8 and protocol == "pranet"
-    flags.append((gt.amax((1, 2)) == 1).any() if binary else fine)
+    would_be_empty = gt.dtype == torch.uint8 and cut is not None
+    flags.append((gt.amax((1, 2)) == 1).any() if would_be_empty else fine)
     flags.append(fine if within is None else ~within.any(2).any(1).all())
     return torch.stack(flags)
 

@@ -5,12 +5,8 @@ from torch import Tensor
 
 from metrics import binary
 from metrics.official import curve_f, curves
+from metrics.protocol import Protocol
 from metrics.summary import Summary
-
-NAMES = ("Dice", "MED")
-LOWER_IS_BETTER = {"MED"}
-MAX_OF_CURVE: dict[str, str] = {}
-PIXELS = {"MED"}  # no fraction
 
 
 def scores(s: Summary) -> dict[str, Tensor]:
@@ -32,10 +28,25 @@ def edge_distance(pred: Tensor, gt: Tensor) -> Tensor:
     return (off * either).sum(1).double() / (2 * either.sum(1))
 
 
+def edge_distance_of_maps(pred: Tensor, gt: Tensor, within: Tensor | None) -> Tensor:
+    """`edge_distance` of maps (N, H, W), levels 0..255, cut at one half; outside a field of view nothing is found."""
+    found = 2 * pred.double() >= 255
+    return edge_distance(found if within is None else found & within, gt)
+
+
 def _edges(mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """By column: whether the layer is there, the row where it begins, and the row after its last."""
     pixels = mask.to(torch.uint8)
     return mask.any(1), pixels.argmax(1), mask.shape[1] - pixels.flip(1).argmax(1)
 
 
-__all__ = ["LOWER_IS_BETTER", "MAX_OF_CURVE", "NAMES", "PIXELS", "curve_f", "curves", "edge_distance", "scores"]
+PROTOCOL = Protocol(
+    names=("Dice", "MED"),
+    scores=scores,
+    curves=curves,
+    curve_f=curve_f,
+    stretch="raw",
+    spatial={"MED": edge_distance_of_maps},
+    lower_is_better=frozenset({"MED"}),
+    in_pixels=frozenset({"MED"}),
+)

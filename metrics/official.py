@@ -1,13 +1,14 @@
 """The ten scores of the original's test script, from a Summary: (N,) float64 each, NaN where undefined."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
+from metrics.protocol import Protocol
 from metrics.summary import Summary
+from metrics.weighted_f import weighted_f_of_maps
 
-NAMES = ("MAE", "maxF", "avgF", "wfm", "Sm", "Em", "M_dice", "M_iou", "Ber", "Acc")
-LOWER_IS_BETTER = {"MAE", "Ber"}
-MAX_OF_CURVE = {"maxF": "F"}  # the set's value is the maximum of the mean curve's F
 BETA2 = 0.3
 SMOOTH = 1e-5
 EPSILON = 1e-8
@@ -179,3 +180,15 @@ def _sizes(s: Summary) -> Tensor:
 def _ratio(above: Tensor, below: Tensor) -> Tensor:
     """above / below, 0 where both are 0."""
     return above / torch.where(below == 0, torch.ones_like(below), below)
+
+
+PROTOCOL = Protocol(
+    names=("MAE", "maxF", "avgF", "wfm", "Sm", "Em", "M_dice", "M_iou", "Ber", "Acc"),
+    scores=scores,
+    curves=curves,
+    curve_f=curve_f,
+    stretch="full",
+    spatial={"wfm": partial(weighted_f_of_maps, constant="full", ties="official")},
+    lower_is_better=frozenset({"MAE", "Ber"}),
+    max_of_curve={"maxF": "F"},  # the set's value is the maximum of the mean curve's F
+)

@@ -1,24 +1,28 @@
 """The thirteen scores of PraNet's MATLAB toolbox, which most polyp papers print, from a Summary. (N,) float64 each."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from metrics.official import e_measure, s_measure
+from metrics.protocol import Protocol
 from metrics.summary import Summary
+from metrics.weighted_f import weighted_f_of_maps
 
-NAMES = (
-    *("meanDic", "meanIoU", "wFm", "Sm", "meanEm", "MAE", "maxEm", "maxDic", "maxIoU"),
-    *("meanSen", "maxSen", "meanSpe", "maxSpe"),
-)
-LOWER_IS_BETTER = {"MAE"}
 CURVES = {"Dic": "Dice", "IoU": "IoU", "Em": "E", "Sen": "recall", "Spe": "specificity"}
 EPSILON = 2.2e-16
+GT_CUT = 128
 MAX_OF_CURVE = {f"max{short}": curve for short, curve in CURVES.items()}
 
 
 def scores(s: Summary) -> dict[str, Tensor]:
     """All but wFm; a max score is that of each image's own curve."""
-    by_threshold = curves(s)
+    return means(s, curves(s))
+
+
+def means(s: Summary, by_threshold: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The scores of images whose curves over the thresholds are `by_threshold`."""
     found = {f"mean{short}": by_threshold[curve].mean(1) for short, curve in CURVES.items()}
     found |= {name: by_threshold[curve].amax(1) for name, curve in MAX_OF_CURVE.items()}
     p, sizes = s.cells[:, 1].sum(1), s.cells[:, 0].sum(1)
@@ -50,3 +54,20 @@ def curves(s: Summary) -> dict[str, Tensor]:
 def curve_f(mean: dict[str, Tensor]) -> Tensor:
     """F of mean curves; in the toolbox F has beta = 1 and equals Dice."""
     return mean["Dice"]
+
+
+PROTOCOL = Protocol(
+    names=(
+        *("meanDic", "meanIoU", "wFm", "Sm", "meanEm", "MAE", "maxEm", "maxDic", "maxIoU"),
+        *("meanSen", "maxSen", "meanSpe", "maxSpe"),
+    ),
+    scores=scores,
+    curves=curves,
+    curve_f=curve_f,
+    stretch="one",
+    gt_cut=GT_CUT,
+    half_up=True,
+    spatial={"wFm": partial(weighted_f_of_maps, constant="one", ties="pranet")},
+    lower_is_better=frozenset({"MAE"}),
+    max_of_curve=MAX_OF_CURVE,
+)

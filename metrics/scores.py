@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metrics import binary, inputs, layers, official, pranet
-from metrics.inputs import Maps, batches, complain, faults, foreground, limits, warn_if_swapped
+from metrics import binary, infnet, inputs, layers, official, pranet
+from metrics.inputs import Maps, batches, complain, faults, foreground, warn_if_swapped
+from metrics.protocol import Protocol
 from metrics.summary import (
     Summary,
     centroid,
@@ -18,22 +19,25 @@ from metrics.summary import (
     from_levels,
     from_pixels,
     sides,
-    stretch,
     to_levels,
 )
-from metrics.weighted_f import weighted_f, weighted_f_batch
 
-PROTOCOLS = {"official": official, "pranet": pranet, "binary": binary, "layers": layers}
-SPATIAL = {"official": "wfm", "pranet": "wFm", "layers": "MED"}  # the one score that a summary cannot give
-STRETCH = {"official": "full", "pranet": "one", "binary": "raw", "layers": "raw"}  # see summary.stretch
+PROTOCOLS: dict[str, Protocol] = {
+    "official": official.PROTOCOL,
+    "pranet": pranet.PROTOCOL,
+    "infnet": infnet.PROTOCOL,
+    "binary": binary.PROTOCOL,
+    "layers": layers.PROTOCOL,
+}
 TOGETHER = 64  # images on the CPU whose counts become scores at once: torch's small operations cost most of one alone
 
 
 class Scores:
     """Scores of a set of maps, image by image, batch by batch, or merged from several processes.
 
-    protocol: "official", the original's ten; "pranet", the thirteen of PraNet's toolbox; "binary", Jaccard, precision,
-    recall, specificity and Dice of masks cut at 0.5; "layers", Dice and edge distance of OCT layers. undefined:
+    protocol: "official", the original's ten; "pranet", the thirteen of PraNet's toolbox; "infnet", six of the COVID
+    papers; "binary", Jaccard, precision, recall, specificity and Dice of masks cut at 0.5; "layers", Dice and edge
+    distance of OCT layers. undefined:
     "exclude" leaves an image's undefined score (NaN) out of the mean and counts it in `.undefined`; "propagate" lets
     one NaN make the mean NaN, as the original does. keep_curves keeps every image's curves, 2 KB each and curve, for
     resampling and subsets.
@@ -45,7 +49,8 @@ class Scores:
         if undefined not in ("exclude", "propagate"):
             raise ValueError(f"undefined is {undefined!r}; expected exclude or propagate")
         self.protocol, self.undefined_rule, self.keep_curves = protocol, undefined, keep_curves
-        self.names: tuple[str, ...] = PROTOCOLS[protocol].NAMES
+        self._rules = PROTOCOLS[protocol]
+        self.names = self._rules.names
         self._rows: list[Tensor] = []  # (N, scores) each
         self._curve_sums: dict[str, Tensor] = {}
         self._curves: list[dict[str, Tensor]] = []
@@ -68,7 +73,7 @@ class Scores:
             measured = [self._measure(p, g) for p, g in batches(pred, gt)]
         else:
             both = zip(batches(pred, gt), batches(pred, within, "within"), strict=True)
-            measured = [self._measure(p, g, foreground(field, "official")) for (p, g), (_, field) in both]
+            measured = [self._measure(p, g, foreground(field)) for (p, g), (_, field) in both]
         for found, spatial, flags in measured:
             if isinstance(found, Summary):
                 self._settle()
@@ -86,7 +91,7 @@ class Scores:
         curves = self._mean_curves()
         found = {}
         for i, name in enumerate(self.names):
-            curve = PROTOCOLS[self.protocol].MAX_OF_CURVE.get(name)
+            curve = self._rules.max_of_curve.get(name)
             if curve is not None:
                 found[name] = curves[curve].max().item()
                 continue
@@ -174,21 +179,23 @@ class Scores:
         self, pred: Tensor, gt: Tensor, within: Tensor | None = None
     ) -> tuple[Tensor | Summary, Tensor, Tensor | None]:
         """Counts by level (8-bit maps) or their summary (floats), the spatial score, faults not yet looked at."""
-        flags = faults(pred, gt, self.protocol, within)
+        rules = self._rules
+        flags = faults(pred, gt, rules.gt_cut, within)
         on_cpu = inputs.on_cpu(pred)
         if on_cpu:
             complain(flags, pred)
             self._warned = self._warned or warn_if_swapped(pred, gt)
-        inside = foreground(gt, self.protocol)
+        inside = foreground(gt, rules.gt_cut)
         pred = to_levels(pred) if pred.is_floating_point() else pred
         if within is not None:
             # outside, the gt is background and the map has its lowest level inside: no score but a count would notice
             inside = inside & within
             pred = torch.where(within, pred, torch.where(within, pred, 255).amin((1, 2), keepdim=True))
-        centre = centroid(*sides(inside), half_up=self.protocol == "pranet")
+        centre = centroid(*sides(inside), rules.half_up)
         spatial = self._spatial(pred, inside, within)
         if pred.is_floating_point():
-            return from_pixels(pred, inside, centre, STRETCH[self.protocol], within), spatial, None if on_cpu else flags
+            summary = from_pixels(pred, inside, centre, rules.stretch, rules.strict, within)
+            return summary, spatial, None if on_cpu else flags
         if not on_cpu:
             return count_levels_batch(pred, inside, centre, within), spatial, flags
         fields = [None] * len(pred) if within is None else within.view(torch.uint8).numpy()
@@ -196,31 +203,21 @@ class Scores:
         return torch.from_numpy(np.stack([count_levels(*image) for image in images])), spatial, None
 
     def _spatial(self, pred: Tensor, inside: Tensor, within: Tensor | None) -> Tensor:
-        """(N,) float64: the score named in SPATIAL; without one, zeros that nobody reads."""
-        if self.protocol == "binary":
-            return torch.zeros(len(pred), dtype=torch.float64, device=pred.device)
-        if self.protocol == "layers":
-            found = 2 * pred.double() >= 255
-            return layers.edge_distance(found if within is None else found & within, inside)
-        low, high = (limit.double() for limit in limits(pred))
-        offset, span = stretch(low, high, STRETCH[self.protocol])
-        if within is not None:
-            pred = torch.where(within, pred.double(), offset)  # p = 0 outside, also where all inside is one level
-        if not inputs.on_cpu(pred):
-            return weighted_f_batch((pred.double() - offset) / span, inside, self.protocol)
-        maps = zip(pred.numpy(), inside.numpy(), offset.flatten().tolist(), span.flatten().tolist(), strict=True)
-        return torch.tensor([weighted_f(*image, ties=self.protocol) for image in maps], dtype=torch.float64)
+        """(N,) float64: the one score that a summary cannot give; where there is none, zeros that nobody reads."""
+        for score in self._rules.spatial.values():
+            return score(pred, inside, within)
+        return torch.zeros(len(pred), dtype=torch.float64, device=pred.device)
 
     def _settle(self) -> None:
         """Turn the waiting counts into scores."""
         if self._waiting:
             counts, spatial = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
             self._waiting = []
-            self._add(from_levels(counts, STRETCH[self.protocol]), spatial)
+            self._add(from_levels(counts, self._rules.stretch, self._rules.strict), spatial)
 
     def _add(self, summary: Summary, spatial: Tensor) -> None:
-        rules = PROTOCOLS[self.protocol]
-        found = rules.scores(summary) | {SPATIAL.get(self.protocol, ""): spatial}
+        rules = self._rules
+        found = rules.scores(summary) | dict.fromkeys(rules.spatial, spatial)
         self._rows.append(torch.stack([found[name] for name in self.names], 1))
         curves = rules.curves(summary)
         curves["F"] = official.f_measure(curves["precision"], curves["recall"])
@@ -242,4 +239,4 @@ class Scores:
     def _mean_curves(self) -> dict[str, Tensor]:
         count = len(self._table())
         mean = {name: total.cpu() / count for name, total in self._curve_sums.items() if name != "F"}
-        return mean | {"F": PROTOCOLS[self.protocol].curve_f(mean)}
+        return mean | {"F": self._rules.curve_f(mean)}

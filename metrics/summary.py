@@ -27,6 +27,7 @@ class Summary(NamedTuple):
     above_half: Tensor  # (N, 2) pixels with p > 0.5
     from_half: Tensor  # (N, 2) pixels with p >= 0.5
     adaptive: Tensor  # (N, 2) pixels with p >= min(1, 2 mean p)
+    beyond: Tensor | None = None  # (N, 2, 256) pixels by how many of the thresholds 0, 1/255 .. 1 they exceed
 
 
 def sides(gt: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,8 +87,8 @@ def count_levels_batch(pred: Tensor, gt: Tensor, centre: Tensor, within: Tensor 
     return counts.view(n, 4, 2, LEVELS).double()
 
 
-def from_levels(counts: Tensor, constant: str) -> Summary:
-    """Summary of 8-bit maps from their counts (N, 4, 2, 256); see `stretch` for `constant`."""
+def from_levels(counts: Tensor, constant: str, strict: bool = False) -> Summary:
+    """Summary of 8-bit maps from their counts (N, 4, 2, 256); see `stretch` for `constant`. strict: with `beyond`."""
     per_class = counts.sum(1)  # (N, 2, 256)
     present = per_class.sum(1) > 0
     level = torch.arange(LEVELS, device=counts.device).expand_as(present)
@@ -96,7 +97,12 @@ def from_levels(counts: Tensor, constant: str) -> Summary:
     offset, r = stretch(low, high, constant)
     v = torch.where(present, level - offset, 0)  # levels that do not occur: anything in range
     bins = toolbox_bins(level, low, high) if constant == "one" else torch.div(255 * v, r, rounding_mode="floor")
-    binned = torch.zeros_like(per_class).scatter_add_(2, bins[:, None].expand_as(per_class), per_class)
+
+    def regrouped(bins: Tensor) -> Tensor:
+        return torch.zeros_like(per_class).scatter_add_(2, bins[:, None].expand_as(per_class), per_class)
+
+    binned = regrouped(bins)
+    beyond = regrouped(toolbox_bins(level, low, high, strict=True)) if strict else None
     p = v.double() / r
     cells = torch.stack([counts.sum(3), (counts * p[:, None, None]).sum(3), (counts * p[:, None, None] ** 2).sum(3)], 1)
     size = per_class.sum((1, 2))[:, None].long()
@@ -106,7 +112,8 @@ def from_levels(counts: Tensor, constant: str) -> Summary:
         return (per_class * kept[:, None]).sum(2)
 
     adaptive = (v * size >= 2 * total) | (v >= r)
-    return Summary(binned[:, 0], binned[:, 1], cells, count(2 * v > r), count(2 * v >= r), count(adaptive))
+    halves = count(2 * v > r), count(2 * v >= r)
+    return Summary(binned[:, 0], binned[:, 1], cells, *halves, count(adaptive), beyond)
 
 
 def to_levels(pred: Tensor) -> Tensor:
@@ -119,7 +126,9 @@ def to_levels(pred: Tensor) -> Tensor:
     return torch.where((level - whole).abs() < 1e-5, whole, level)
 
 
-def from_pixels(level: Tensor, gt: Tensor, centre: Tensor, constant: str, within: Tensor | None = None) -> Summary:
+def from_pixels(
+    level: Tensor, gt: Tensor, centre: Tensor, constant: str, strict: bool = False, within: Tensor | None = None
+) -> Summary:
     """Summary of float maps: level (N, H, W) from `to_levels`, gt (N, H, W) bool, on any device, without waiting.
 
     within (N, H, W) bool: the field of view, of which gt is a part; outside of it a level is one that occurs inside.
@@ -134,12 +143,16 @@ def from_pixels(level: Tensor, gt: Tensor, centre: Tensor, constant: str, within
     else:
         bins = torch.floor(255 * v / r).nan_to_num().long().clamp(0, 255)
     image = torch.arange(n, device=level.device)[:, None, None]
-    index = ((image * 2 + gt) * LEVELS + bins).flatten()
-    binned = torch.zeros(n * 2 * LEVELS, dtype=torch.float64, device=level.device)
     counted = torch.ones((), dtype=torch.float64, device=level.device).expand(level.shape)
     counted = counted if within is None else within.double()
-    binned.scatter_add_(0, index, counted.flatten())
-    binned = binned.view(n, 2, LEVELS)
+
+    def grouped(bins: Tensor) -> Tensor:
+        index = ((image * 2 + gt) * LEVELS + bins).flatten()
+        counts = torch.zeros(n * 2 * LEVELS, dtype=torch.float64, device=level.device)
+        return counts.scatter_add_(0, index, counted.flatten()).view(n, 2, LEVELS)
+
+    binned = grouped(bins)
+    beyond = grouped(toolbox_bins(level, low, high, strict=True)) if strict else None
 
     # sums over quadrants are two matrix products: (N, 2, H) row halves x map x (N, W, 2) column halves
     rows = torch.arange(height, device=level.device) >= centre[:, :1]
@@ -159,18 +172,24 @@ def from_pixels(level: Tensor, gt: Tensor, centre: Tensor, constant: str, within
 
     size = counted.sum((1, 2), keepdim=True)
     adaptive = (v * size >= 2 * (v * counted).sum((1, 2), keepdim=True)) | (v >= r)
-    return Summary(binned[:, 0], binned[:, 1], cells, count(2 * v > r), count(2 * v >= r), count(adaptive))
+    halves = count(2 * v > r), count(2 * v >= r)
+    return Summary(binned[:, 0], binned[:, 1], cells, *halves, count(adaptive), beyond)
 
 
-def toolbox_bins(level: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def toolbox_bins(level: Tensor, low: Tensor, high: Tensor, strict: bool = False) -> Tensor:
     """How many of the thresholds 1/255 .. 1 each level reaches in PraNet's toolbox, rounding for rounding.
 
-    It compares doubles: a level that should equal a threshold misses it by an ulp now and then.
+    strict: how many of 0, 1/255 .. 1 it exceeds. The toolbox compares doubles: a level that should equal a threshold
+    misses it by an ulp now and then. On CUDA a tensor divided by a Python number is multiplied by its reciprocal, which
+    rounds otherwise; hence the tensor.
     """
-    k, low, high = (x.double() / 255 for x in (level, low, high))
-    p = torch.where(high == low, (k > 0).double(), (k - low) / (high - low))
-    threshold = 1 + torch.arange(254, -1, -1, device=level.device, dtype=torch.float64) * (-1 / 255)
-    return torch.bucketize(p.clamp(0, 1), threshold, right=True)
+    whole = torch.full((), 255, dtype=torch.float64, device=level.device)
+    k, low, high = (x.double() / whole for x in (level, low, high))
+    p = torch.where(high == low, (k > 0).double(), (k - low) / (high - low)).clamp(0, 1)
+    # MATLAB builds 1:-1/255:0 from both ends
+    step = torch.arange(LEVELS, device=level.device, dtype=torch.float64)
+    threshold = torch.where(step < LEVELS // 2, step * (1 / 255), 1 + (255 - step) * (-1 / 255))
+    return torch.bucketize(p, threshold) if strict else torch.bucketize(p, threshold[1:], right=True)
 
 
 def stretch(low: Tensor, high: Tensor, constant: str) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metrics import inputs
+from metrics.summary import stretch
+
 REACH = 3  # half the Gaussian's side
 GAUSSIAN = np.exp(-(np.arange(-REACH, REACH + 1.0) ** 2) / (2 * 5.0**2))
 GAUSSIAN /= GAUSSIAN.sum()
@@ -40,6 +43,21 @@ def _offsets(ties: str) -> list[tuple[int, int]]:
 
 
 OFFSETS = {ties: _offsets(ties) for ties in ("official", "pranet")}
+
+
+def weighted_f_of_maps(pred: Tensor, gt: Tensor, within: Tensor | None, constant: str, ties: str) -> Tensor:
+    """(N,) float64 of maps as `Scores` has them: pred (N, H, W) levels 0..255, gt and within (N, H, W) bool.
+
+    constant: what becomes of the levels, see `summary.stretch`. ties: whose nearest pixel, official or pranet.
+    """
+    low, high = (limit.double() for limit in inputs.limits(pred))
+    offset, span = stretch(low, high, constant)
+    if within is not None:
+        pred = torch.where(within, pred.double(), offset)  # p = 0 outside, also where all inside is one level
+    if not inputs.on_cpu(pred):
+        return weighted_f_batch((pred.double() - offset) / span, gt, ties)
+    maps = zip(pred.numpy(), gt.numpy(), offset.flatten().tolist(), span.flatten().tolist(), strict=True)
+    return torch.tensor([weighted_f(*image, ties=ties) for image in maps], dtype=torch.float64)
 
 
 def weighted_f(level: np.ndarray, gt: np.ndarray, offset: float, span: float, ties: str = "official") -> float:

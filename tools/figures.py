@@ -48,9 +48,10 @@ def main() -> None:
     parser.add_argument("--field_of_view", default="", help="folder of masks of what counts, as in Config")
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
-    by = given.by or {"official": "M_dice", "pranet": "meanDic"}.get(given.protocol, "Dice")
-    if by not in PROTOCOLS[given.protocol].NAMES:
-        parser.error(f"--by {by}: protocol {given.protocol} has {', '.join(PROTOCOLS[given.protocol].NAMES)}")
+    known = PROTOCOLS[given.protocol].names
+    by = given.by or next(name for name in known if "dic" in name.lower())
+    if by not in known:
+        parser.error(f"--by {by}: protocol {given.protocol} has {', '.join(known)}")
 
     values, names = given.label_values, given.class_names.split(",") if given.class_names else []
     if names and len(names) != len(values):

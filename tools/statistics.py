@@ -22,7 +22,7 @@ def intervals(
     # a resample is how often each image is drawn
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
     tail = (1 - level) / 2 * 100
-    max_of_curve = PROTOCOLS[scores.protocol].MAX_OF_CURVE
+    max_of_curve = PROTOCOLS[scores.protocol].max_of_curve
     per_image, curves, found = scores.per_image, scores.per_image_curves, {}
     for name in scores.names:
         if name in max_of_curve:

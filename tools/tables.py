@@ -238,18 +238,18 @@ def _tables(found: Sequence[Block], show: Show, best: str, second: str, escape: 
 
 
 def _columns(show: Show, protocol: str) -> Sequence[str]:
-    return require_columns(show.columns, protocol) or PROTOCOLS[protocol].NAMES
+    return require_columns(show.columns, protocol) or PROTOCOLS[protocol].names
 
 
 def _factor(name: str, show: Show, protocol: str) -> int:
-    return 100 if show.percent and name not in getattr(PROTOCOLS[protocol], "PIXELS", ()) else 1
+    return 100 if show.percent and name not in PROTOCOLS[protocol].in_pixels else 1
 
 
 def require_columns(columns: Sequence[str], protocol: str) -> Sequence[str]:
     """`columns`; ValueError if one is no score of the protocol."""
     for name in columns:
-        if name not in PROTOCOLS[protocol].NAMES:
-            known = ", ".join(PROTOCOLS[protocol].NAMES)
+        if name not in PROTOCOLS[protocol].names:
+            known = ", ".join(PROTOCOLS[protocol].names)
             raise ValueError(f"columns holds {name!r}; protocol {protocol} has {known}")
     return columns
 

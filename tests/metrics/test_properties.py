@@ -8,13 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import metrics
 from metrics import Scores, inputs, lower_is_better, score_names
 
 from .conftest import made_up_pair
 
 SIZES = st.integers(2, 40)
 SEEDS = st.integers(0, 2**32 - 1)
-PROTOCOLS = st.sampled_from(["official", "pranet", "binary", "layers"])
+PROTOCOLS = st.sampled_from([*metrics.PROTOCOLS])
 
 
 def table(scores: Scores) -> np.ndarray:
