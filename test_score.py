@@ -8,6 +8,7 @@ With label_values every class is scored against the rest, from its grey maps or 
 
 import os
 import sys
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,11 +28,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         out={"metavar": "DIR", "help": "write scores.csv, summary.json, tables.md and tables.tex there"},
         processes={"type": int, "default": os.cpu_count(), "help": "at most; default one per core"},
         strict={"action": "store_true", "help": "whatever is noticed about the files is an error"},
-        confidence={"action": "store_true", "help": "95 %% bootstrap intervals and paired tests between methods"},
+        confidence={
+            "action": "store_true",
+            "help": "95 %% bootstrap intervals, paired tests between methods",
+        },
     )
     try:
         tables.require_columns(cfg.columns, cfg.protocol)
         jobs = find_jobs(cfg, given.gt, given.pred)
+        if cfg.by_group:  # a pattern that finds nothing in a name is refused here
+            deque((group_of(name, cfg.group) for job in jobs for name in job.names), maxlen=0)
+        if given.out:
+            tables.require_writable(Path(given.out))
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(f"test_score.py: error: {error}") from error
 
@@ -91,17 +99,17 @@ def report(jobs: Sequence[cases.Job], strict: bool) -> None:
     alone = len({(job.method, job.run) for job in jobs}) == 1
     for job in jobs:
         if job.scores is not None and job.scores.protocol == "official":
-            print(official_line(job.shown if alone else job.title, job.scores.result()))
+            print(official_line(tables.on_one_line(job.shown if alone else job.title), job.scores.result()))
     for job in jobs:
         for note in job.notes:
-            print(f"{'error' if strict else 'note'}: {job.title}: {note}")
+            print(tables.on_one_line(f"{'error' if strict else 'note'}: {job.title}: {note}"))
         for name, count in (job.scores.undefined if job.scores is not None else {}).items():
             if job.scores is not None and count:
                 verb = "left out of its mean" if job.scores.undefined_rule == "exclude" else "make it NaN"
                 print(f"note: {job.title}: {name} is undefined for {count} of {len(job.scores)} images, {verb}")
     for job in jobs:
         if job.error:
-            print(f"error: {job.title}: {job.error}")
+            print(tables.on_one_line(f"error: {job.title}: {job.error}"))
 
 
 def official_line(dataset: str, s: dict[str, float]) -> str:

@@ -11,6 +11,8 @@ from PIL import Image
 
 from files.reading import areas_of_grey, decode, decoding, mask_of_16_bits, union
 
+AREAS = "have areas between black and white (several classes?)"
+
 
 def native_map(pred: np.ndarray, height: int, width: int) -> Image.Image:
     """The 8-bit grey map of pred (h, w) float in [0, 1] at native size: truncated to 8 bits, then resized, bilinear."""
@@ -97,10 +99,9 @@ def _part(path: str | Path) -> tuple[np.ndarray, list[str]]:
     if 0 < top < 255 and _two_valued(grey, top):
         return _where(grey > 0), [*notes, "hold one value beside 0 that is not 255 (such as 1), read as 0/255"]
     if areas_of_grey(grey) is not None:
-        areas = "have areas between black and white (several classes?)"
         if top < 129:  # to PraNet's toolbox they would be empty
-            return _where(grey > top // 2), [*notes, f"{areas}, none above 128, cut at half of their largest value"]
-        notes.append(f"{areas}, cut where the protocol cuts")
+            return _where(grey > top // 2), [*notes, f"{AREAS}, none above 128, cut at half of the largest value"]
+        notes.append(AREAS)
     return grey, notes
 
 

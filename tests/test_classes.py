@@ -321,4 +321,4 @@ def test_label_images_scored_as_masks_are_noted(scored, capsys):
     with pytest.warns(UserWarning, match="the gt has more"):
         test_score.main(["--gt", str(small_set), "--pred", f"A={scored / 'A' / 'background'}"])
     said = capsys.readouterr().out
-    assert "3 masks have areas between black and white (several classes?), cut where the protocol cuts" in said
+    assert "3 masks have areas between black and white (several classes?), cut at half of the largest value" in said

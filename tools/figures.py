@@ -9,6 +9,7 @@ image | gt | method ..., coloured by what was hit, a false alarm, or missed.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from metrics import PROTOCOLS, lower_is_better
 from tools import cases, scoring
 from tools.cases import Job
 from tools.check_data import numbers
+from tools.tables import require_writable
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -61,15 +63,15 @@ def main() -> None:
     try:
         sets, several = cases.sets_of(given.gt)
         jobs = cases.jobs_of(sets, cases.methods_of(given.pred), several, task)
+        require_writable(given.out)
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     scoring.score(jobs, given.protocol, "exclude", given.processes)
-    given.out.mkdir(parents=True, exist_ok=True)
     for shown in dict.fromkeys(job.shown for job in jobs):
         mine = [job for job in jobs if job.shown == shown and job.scores is not None]
         if not mine:
             continue
-        out = given.out / shown.replace(" ", "-")
+        out = given.out / _file_name(shown)
         written = [curves(mine, out)]
         if len(mine) > 1:
             written.append(scatter(mine[0], mine[1], by, out))
@@ -158,7 +160,7 @@ def panels(jobs: Sequence[Job], images: dict[str, Path], by: str, count: int, ou
         axis.set_title(title, fontsize=8)
     for axis in grid.flat:
         axis.set(xticks=[], yticks=[])
-    return _save(figure, out.with_name(out.name + f"-worst-{first.method}"))
+    return _save(figure, out.with_name(out.name + f"-worst-{_file_name(first.method)}"))
 
 
 def colour_errors(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
@@ -169,6 +171,10 @@ def colour_errors(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
     picture = np.zeros((*gt.shape, 3), np.uint8)
     picture[hit & truth], picture[hit & ~truth], picture[~hit & truth] = HIT, FALSE_ALARM, MISSED
     return picture
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.=+-]+", "-", text)
 
 
 def _save(figure, path: Path) -> Path:

@@ -12,7 +12,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from files import by_image, find_images, find_masks, list_images, read_image, read_labels
+from files import (
+    by_image,
+    find_images,
+    find_masks,
+    list_images,
+    mask_value,
+    read_gt,
+    read_image,
+    read_labels,
+    read_map,
+)
+from tools.cases import methods_of
 from tools.check_data import COLOURS, numbers
 
 HEIGHT = 160  # of every cell, in pixels
@@ -28,9 +39,8 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=8, help="number of images, evenly spaced over the folder")
     parser.add_argument("--label_values", type=numbers, default=(), help="masks and maps are label images of these")
     given = parser.parse_args()
-    named = [text.rpartition("=") for text in given.maps]
-    maps = {name or Path(folder).name: Path(folder) for name, _, folder in named}
     try:
+        maps = {name: folder for name, (folder, *_) in methods_of(given.maps).items()}
         write_panel(given.images, given.masks, maps, given.out, given.most, given.label_values)
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -55,10 +65,14 @@ def write_panel(
         raise ValueError(
             f"no image of {images} has a mask in {masks} and a map in {', '.join(map(str, maps.values()))}"
         )
+    values = {title: 0 if label_values else mask_value(list_images(folder).values()) for title, folder in maps.items()}
     chosen = [shared[i] for i in np.unique(np.linspace(0, len(shared) - 1, min(most, len(shared))).round().astype(int))]
     colours = _colours(names["mask"][chosen[0]], label_values)
     rows = [
-        [_cell(read_image(pictures[name])), *(_grey(found[name], colours) for found in names.values())]
+        [
+            _cell(read_image(pictures[name])),
+            *(_drawn(found[name], colours, values.get(title)) for title, found in names.items()),
+        ]
         for name in chosen
     ]
     width = max(cell.shape[1] for row in rows for cell in row)
@@ -78,10 +92,11 @@ def _colours(mask: Sequence[Path], label_values: Sequence[int]) -> dict[int, tup
     return {around: (0, 0, 0)} | dict(zip(others, cycle(COLOURS.values())))
 
 
-def _grey(paths: Sequence[Path], colours: dict[int, tuple[int, int, int]]) -> np.ndarray:
-    """A mask or a map; of a label image each value in its colour."""
+def _drawn(paths: Sequence[Path], colours: dict[int, tuple[int, int, int]], value: int | None) -> np.ndarray:
+    """A mask or, with the `mask_value` of its folder, a map; of a label image each value in its colour."""
     if not colours:
-        return _cell(np.maximum.reduce([read_image(path) for path in paths]))
+        grey = read_gt(paths)[0] if value is None else read_map(paths[0], value)[0]
+        return _cell(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
     labels = read_labels(paths, [*colours])
     picture = np.zeros((*labels.shape, 3), np.uint8)
     for value, colour in colours.items():

@@ -15,8 +15,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from files import read_gt, read_labels, read_map
-from metrics import Scores
-from metrics.scores import STRETCH
+from files.maps import AREAS
+from metrics import PROTOCOLS, Scores
 from tools.cases import Case, Job
 
 CHUNK = 16  # images a process takes at a time
@@ -96,7 +96,7 @@ def score_files(files: Sequence[Case], how: How) -> tuple[Scores, dict[str, list
             raise ValueError(
                 f"{case.within} has shape {within.shape} but {case.masks[0]} {gt.shape}; they must be equal"
             )
-        if not gt.any() and _stretched(pred, STRETCH[how.protocol]):
+        if not gt.any() and _stretched(pred, PROTOCOLS[how.protocol].stretch):
             text = f"maps of empty masks are nearly black, at most {NEARLY_BLACK} of 255"
             note(f"{text}, and stretched to white by protocol {how.protocol}: false alarms", case.map)
         try:
@@ -121,8 +121,10 @@ def gt_of(case: Case, how: How, note: Callable[[str, str], None] = lambda text, 
     if how.part:
         return class_mask(case.masks, how)
     gt, made = read_gt(case.masks)
+    cut = PROTOCOLS[how.protocol].gt_cut if how.protocol else None
     for text in made:
-        note(f"masks {text}", case.masks[0])
+        where = ("half of the largest value" if cut is None else f"{cut} of 255") if text == AREAS else ""
+        note(f"masks {text}" + f", cut at {where}" * bool(where), case.masks[0])
     return gt
 
 

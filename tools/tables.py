@@ -3,8 +3,10 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from metrics import PROTOCOLS, Scores, lower_is_better
 from tools import statistics
 
+FORMULA = ("=", "+", "-", "@")  # what begins so is run by a spreadsheet
 LATEX = {c: "\\" + c for c in "_%&#${}"} | {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\textasciitilde{}"}
 MARKDOWN = {"|": r"\|"}
 FILES = ("scores.csv", "summary.json", "tables.md", "tables.tex")
@@ -153,7 +156,10 @@ def _average(values: Sequence[float], propagate: bool = False) -> float:
 
 
 def confidence(rows: Sequence[Row], show: Show = ALL) -> str:
-    """95 % intervals of every score, and for each pair of methods a paired test per score; folds are pooled."""
+    """95 % intervals of every score, and for each pair of methods (of many: with the first) a paired test per score.
+
+    Folds are pooled.
+    """
     parts = []
     for shown, group in _by_dataset(_pooled(rows)).items():
         names = _columns(show, group[0].scores.protocol)
@@ -168,7 +174,8 @@ def confidence(rows: Sequence[Row], show: Show = ALL) -> str:
         tests = statistics.paired_tests([(_label(row), row.names, row.scores) for row in group])
         if tests:
             body = [[f"{a} - {b}", *(_p(found[name]) for name in names)] for (a, b), found in tests.items()]
-            title = f"{shown}: paired Wilcoxon p, per image (uncorrected)"
+            first = f", each against {_label(group[0])}" if len(group) > statistics.MOST_METHODS else ""
+            title = f"{shown}: paired Wilcoxon p, per image (uncorrected){first}"
             parts.append(_aligned(title, ["method", *names], body))
     return "\n\n".join(parts)
 
@@ -188,7 +195,10 @@ def _pooled(rows: Sequence[Row]) -> list[Row]:
 
 
 def write(rows: Sequence[Row], folder: Path, show: Show = ALL, also: Sequence[str] = ()) -> None:
-    """scores.csv (a row per image), summary.json, tables.md and tables.tex in `folder`; tables.md ends with `also`."""
+    """scores.csv (a row per image), summary.json, tables.md and tables.tex in `folder`; tables.md ends with `also`.
+
+    In the CSV a name that begins with = + - or @ has an apostrophe before it, so that no spreadsheet runs it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     names = rows[0].scores.names
     with open(folder / "scores.csv", "w", newline="") as file:
@@ -197,7 +207,8 @@ def write(rows: Sequence[Row], folder: Path, show: Show = ALL, also: Sequence[st
         for row in rows:
             table = np.stack([row.scores.per_image[name] for name in names], 1)
             for image, values in zip(row.names, table.tolist(), strict=True):
-                writer.writerow((row.scores.protocol, row.dataset, row.part, row.method, row.run, image, *values))
+                texts = map(no_formula, (row.dataset, row.part, row.method))
+                writer.writerow((row.scores.protocol, *texts, row.run, no_formula(image), *values))
     summary = [
         {
             "protocol": row.scores.protocol,
@@ -217,6 +228,29 @@ def write(rows: Sequence[Row], folder: Path, show: Show = ALL, also: Sequence[st
     (folder / "tables.tex").write_text(latex(rows, show))
 
 
+def require_writable(folder: Path) -> None:
+    """ValueError if `write` could not write to `folder`, which is made: an hour of scoring would be lost."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+        for path in (folder / name for name in FILES):
+            if path.exists():
+                path.open("a").close()
+    except OSError as error:
+        raise ValueError(f"--out {folder} cannot be written to ({error}); give another folder") from error
+
+
+def no_formula(text: str) -> str:
+    """A text for a CSV that a spreadsheet may open."""
+    return "'" + text if text.startswith(FORMULA) else text
+
+
+def on_one_line(text: str) -> str:
+    """A name as tables show it: line breaks and other control characters are spaces."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
+
+
 def _terminal(found: Sequence[Block], show: Show) -> str:
     return "\n\n".join(_aligned(*table) for table in _tables(found, show, "{}*", "{}+"))
 
@@ -234,7 +268,7 @@ def _tables(found: Sequence[Block], show: Show, best: str, second: str, escape: 
             for line, values, mark in zip(body, runs, marks, strict=True):
                 pattern = {1: best, 2: second}.get(mark, "{}") if block.head == "method" else "{}"
                 line.append(pattern.format(_cell(values, factor)))
-        yield block.title + (", per cent" if show.percent else ""), [block.head, *arrows], body
+        yield on_one_line(block.title) + (", per cent" if show.percent else ""), [block.head, *arrows], body
 
 
 def _columns(show: Show, protocol: str) -> Sequence[str]:
@@ -285,6 +319,7 @@ def _by_dataset(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _aligned(title: str, header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    title, body = on_one_line(title), [[*map(on_one_line, line)] for line in body]
     widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
     lines = [
         "  ".join([line[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)])
@@ -298,4 +333,4 @@ def _p(value: float) -> str:
 
 
 def _escaped(text: str, escape: dict[str, str] | None) -> str:
-    return "".join((escape or {}).get(letter, letter) for letter in text)
+    return "".join((escape or {}).get(letter, letter) for letter in on_one_line(text))
