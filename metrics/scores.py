@@ -131,11 +131,22 @@ class Scores:
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
     def curves_by_block(self, size: int = 1024) -> Iterator[dict[str, np.ndarray]]:
-        """`per_image_curves` of `size` images after the other, in the order of `update`."""
-        bins = self._kept()
-        for start in range(0, len(self), size):
-            some = {name: counts[start : start + size] for name, counts in bins.items()}
-            yield {name: curve.numpy() for name, curve in self._curves_of(from_bins(some)).items()}
+        """`per_image_curves` of some `size` images after the other, in the order of `update`."""
+        self._require_kept()
+        # as they came: to join them all first would take their memory twice
+        some: list[dict[str, Tensor]] = []
+        for part in self._bins:
+            count = len(part["foreground"])
+            for start in range(0, count, size):
+                some.append({name: counts[start : start + size] for name, counts in part.items()})
+                if sum(len(bins["foreground"]) for bins in some) >= size:
+                    yield self._curves_of_block(some)
+                    some = []
+        if some:
+            yield self._curves_of_block(some)
+
+    def _curves_of_block(self, some: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
+        return {name: curve.numpy() for name, curve in self._curves_of(from_bins(_joined(some))).items()}
 
     def subset(self, images: Sequence[int]) -> "Scores":
         """The scores of some of the images, by their places in the order of `update`; needs keep_curves=True."""
@@ -250,11 +261,14 @@ class Scores:
 
     def _kept(self) -> dict[str, Tensor]:
         """The bins of all images, on the CPU."""
+        self._require_kept()
+        self._bins = [_joined(self._bins)]
+        return self._bins[0]
+
+    def _require_kept(self) -> None:
         if not self.keep_curves:
             raise ValueError("curves of single images were not kept; use Scores(..., keep_curves=True)")
         self._table()
-        self._bins = [{name: torch.cat([bins[name].cpu() for bins in self._bins]) for name in self._bins[0]}]
-        return self._bins[0]
 
     def _table(self) -> Tensor:
         if not len(self):
@@ -269,3 +283,7 @@ class Scores:
         count = len(self._table())
         mean = {name: total.cpu() / count for name, total in self._curve_sums.items() if name != "F"}
         return mean | {"F": self._rules.curve_f(mean)}
+
+
+def _joined(bins: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([part[name].cpu() for part in bins]) for name in bins[0]}

@@ -10,7 +10,7 @@ from scipy import stats
 from metrics import PROTOCOLS, Scores
 from metrics.official import f_measure
 
-ROUND = 500  # resamples at a time
+ROUND = 250  # resamples at a time
 BLOCK = 1024  # images at a time
 MOST_METHODS = 6  # of which all pairs are tested
 Method = tuple[str, list[str], Scores]
@@ -36,12 +36,10 @@ def intervals(
 
 def _draws(generator: np.random.Generator, count: int, resamples: int) -> np.ndarray:
     """(resamples, count): how often each image is drawn."""
-    fair, size = np.full(count, 1 / count), 25
-    parts = [
-        generator.multinomial(count, fair, size=min(size, resamples - start)).astype(np.uint16)  # 65535 of one: never
-        for start in range(0, resamples, size)
-    ]
-    return np.concatenate(parts)
+    draws = np.empty((resamples, count), np.uint16)  # nothing is drawn 65536 times
+    for row in draws:
+        row[:] = generator.multinomial(count, np.full(count, 1 / count))
+    return draws
 
 
 def _resampled(scores: Scores, draws: np.ndarray) -> dict[str, np.ndarray]:
