@@ -8,13 +8,14 @@ With label_values every class is scored against the rest, from its grey maps or 
 
 import os
 import sys
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from configs import Config, parse
-from files import find_pairs, group_of, hold_out, maps_of_fold
-from tools import scoring, tables
+from files import find_pairs, group_of, hold_out, maps_of_fold, require_writable
+from tools import cases, scoring, tables
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,12 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         out={"metavar": "DIR", "help": "write scores.csv, summary.json, tables.md and tables.tex there"},
         processes={"type": int, "default": os.cpu_count(), "help": "at most; default one per core"},
         strict={"action": "store_true", "help": "whatever is noticed about the files is an error"},
-        confidence={"action": "store_true", "help": "95 %% bootstrap intervals and paired tests between methods"},
+        confidence={
+            "action": "store_true",
+            "help": "95 %% bootstrap intervals, paired tests between methods",
+        },
     )
     try:
         tables.require_columns(cfg.columns, cfg.protocol)
         jobs = find_jobs(cfg, given.gt, given.pred)
-    except (ValueError, FileNotFoundError) as error:
+        if cfg.by_group:  # a pattern that finds nothing in a name is refused here
+            deque((group_of(name, cfg.group) for job in jobs for name in job.names), maxlen=0)
+        if given.out:
+            require_writable(given.out)
+    except (ValueError, OSError) as error:
         raise SystemExit(f"test_score.py: error: {error}") from error
 
     scoring.score(jobs, cfg.protocol, given.undefined, given.processes, given.confidence or cfg.by_group)
@@ -58,23 +66,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[scoring.Job]:
+def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[cases.Job]:
     """What is to be scored: --gt and --pred, or the folds or the test sets of the Config."""
-    task = scoring.Task(
+    task = cases.Task(
         cfg.labels, cfg.field_of_view, prefer_labels=cfg.protocol in ("binary", "layers"), observer=cfg.observer
     )
-    methods = scoring.methods_of(preds)
+    methods = cases.methods_of(preds)
     if gt is not None:
         if not methods:
             raise ValueError("--gt needs at least one --pred [NAME=]DIR")
-        sets, several = scoring.sets_of(gt)
-        return scoring.jobs_of(sets, methods, several, task)
+        sets, several = cases.sets_of(gt)
+        return cases.jobs_of(sets, methods, several, task)
     methods = methods or {cfg.network: [Path(cfg.mapspath)]}
     folds = range(1, max(1, cfg.folds) + 1)
     pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer) if cfg.folds or cfg.split else []
     names = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold)).test] for fold in folds if pairs]
     if not any(names):
-        return scoring.jobs_of({name: Path(cfg.testpath, name) for name in cfg.testsets}, methods, True, task)
+        return cases.jobs_of({name: Path(cfg.testpath, name) for name in cfg.testsets}, methods, True, task)
     # each --pred is then what mapspath is: a folder of folds
     if many := [name for name, roots in methods.items() if len(roots) > 1]:
         raise ValueError(
@@ -84,26 +92,26 @@ def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[scoring
     jobs = []
     for method, (maps,) in methods.items():
         found = [maps_of_fold(cfg, fold, maps) for fold in folds]
-        jobs += scoring.jobs_of_folds(root.name, method, root, list(zip(found, names, strict=True)), task)
+        jobs += cases.jobs_of_folds(root.name, method, root, list(zip(found, names, strict=True)), task)
     return jobs
 
 
-def report(jobs: Sequence[scoring.Job], strict: bool) -> None:
+def report(jobs: Sequence[cases.Job], strict: bool) -> None:
     """The original's line per job, then what was noticed, then errors."""
     alone = len({(job.method, job.run) for job in jobs}) == 1
     for job in jobs:
         if job.scores is not None and job.scores.protocol == "official":
-            print(official_line(job.shown if alone else job.title, job.scores.result()))
+            print(official_line(tables.on_one_line(job.shown if alone else job.title), job.scores.result()))
     for job in jobs:
         for note in job.notes:
-            print(f"{'error' if strict else 'note'}: {job.title}: {note}")
+            print(tables.on_one_line(f"{'error' if strict else 'note'}: {job.title}: {note}"))
         for name, count in (job.scores.undefined if job.scores is not None else {}).items():
             if job.scores is not None and count:
                 verb = "left out of its mean" if job.scores.undefined_rule == "exclude" else "make it NaN"
                 print(f"note: {job.title}: {name} is undefined for {count} of {len(job.scores)} images, {verb}")
     for job in jobs:
         if job.error:
-            print(f"error: {job.title}: {job.error}")
+            print(tables.on_one_line(f"error: {job.title}: {job.error}"))
 
 
 def official_line(dataset: str, s: dict[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from files.cache import DiskCache, MemoryCache, file_key
 from files.folders import files_under, find_places, left_aside, list_images, mask_folder
+from files.grey import mask_value, read_gt, read_map
 from files.maps import (
     RECORD,
     is_whole,
@@ -19,7 +20,6 @@ from files.reading import (
     areas_of_grey,
     decoding,
     opened,
-    read_grey,
     read_image,
     read_labels,
     read_mask,
@@ -83,12 +83,14 @@ __all__ = [
     "map_files",
     "maps_of_fold",
     "mask_folder",
+    "mask_value",
     "native_labels",
     "native_map",
     "opened",
-    "read_grey",
+    "read_gt",
     "read_image",
     "read_labels",
+    "read_map",
     "read_mask",
     "read_planes",
     "read_split",

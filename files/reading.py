@@ -19,6 +19,12 @@ TIFF = {
 }
 EIGHT_BITS = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}  # Pillow's modes that hold all of a file's values
 
+MOST_PIXELS = 2**28  # 16384 x 16384: a file of 100 KB may promise, and a decoder then take, gigabytes
+REDUCE = f"expected at most {MOST_PIXELS} pixels: cut it into tiles, or scale it down"
+# one limit, also where Pillow reads; from one to two times as many it would only warn
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
 
 def read_image(path: str | Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB, turned as its EXIF says, of 16 bits the upper eight.
@@ -131,10 +137,7 @@ def decode_mask(path: str | Path) -> np.ndarray:
     """
     mask = decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
     if mask.dtype == np.uint16:
-        top = mask.max()
-        if 255 < top < 32768:
-            raise ValueError(f"{path} has 16-bit values up to {top}; expected 255 or 65535 (or 1) for a lesion")
-        mask = (mask if top < 256 else np.round(mask / 257)).astype(np.uint8)
+        return mask_of_16_bits(path, mask)
     if mask.dtype != np.uint8:
         raise ValueError(f"{path} holds {mask.dtype} values; save it with 8 bits, 0 and 255")
     return mask
@@ -158,6 +161,14 @@ def require_two_kinds(path: str | Path, mask: np.ndarray) -> None:
         )
 
 
+def mask_of_16_bits(path: str | Path, mask: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 of a 16-bit mask, see `decode_mask`."""
+    top = mask.max()
+    if 255 < top < 32768:
+        raise ValueError(f"{path} has 16-bit values up to {top}; expected 255 or 65535 (or 1) for a lesion")
+    return (mask if top < 256 else np.round(mask / 257)).astype(np.uint8)
+
+
 def areas_of_grey(mask: np.ndarray) -> int | None:
     """The commonest value of flat areas between black and white in a mask (H, W) uint8; None where it has none.
 
@@ -172,27 +183,11 @@ def areas_of_grey(mask: np.ndarray) -> int | None:
     return int(np.bincount(mask[:-1, :-1][flat]).argmax())
 
 
-def read_grey(path: str | Path) -> tuple[np.ndarray, str]:
-    """(H, W) uint8 of a map or gt as `Image.convert("L")` gives it, and what had to be converted ("" if nothing).
-
-    Colour and palette become luminance, 16 bits become 8 (Pillow alone would clip them). ValueError if undecodable.
-    """
-    array = decode(path, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-    if array.dtype == np.uint8 and array.ndim == 2:
-        return array, ""
-    if array.dtype == np.uint16:
-        grey = array if array.ndim == 2 else cv2.cvtColor(array[..., :3], cv2.COLOR_BGR2GRAY)
-        return (grey if grey.max() < 256 else np.round(grey / 257)).astype(np.uint8), "16-bit"
-    if array.dtype != np.uint8:
-        raise ValueError(f"{path} holds {array.dtype} values; save it with 8 or 16 bits")
-    with opened(path) as image:
-        return np.asarray(image.convert("L")), {"P": "palette"}.get(image.mode, image.mode)
-
-
 def decode(path: str | Path, flags: int) -> np.ndarray:
     """An image as OpenCV's `flags` ask for it; FileNotFoundError or ValueError if it cannot be."""
     with decoding(path):
         data = _bytes(path)
+        require_reasonable_size(path, data)
         if data[:3] == b"GIF":  # OpenCV takes the palette's numbers for grey values
             with Image.open(BytesIO(data)) as image:
                 grey = flags & cv2.IMREAD_COLOR == 0
@@ -210,6 +205,7 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     """A file as Pillow opens it; its errors, and those of the block, as `decoding` words them."""
     with decoding(path):
         data = _bytes(path)
+        require_reasonable_size(path, data)
         try:
             image = Image.open(BytesIO(data))
         except UnidentifiedImageError as error:
@@ -253,8 +249,23 @@ def decoding(path: str | Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} has vanished; is its disk still there? The run can be resumed") from error
+    except (PermissionError, MemoryError):
+        raise
     except Exception as error:
         if str(error).startswith(f"{path} "):  # said already
             raise
         why = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} cannot be decoded ({why}); replace it") from error
+
+
+def require_reasonable_size(path: str | Path, data: bytes) -> None:
+    """ValueError, before memory is taken for it, where the header of an image file promises too many pixels."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            width, height = image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"{path} is refused ({error}); {REDUCE}") from error
+    except Exception:  # not for Pillow: the decoder has the word
+        return
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"{path} is {width}x{height}; {REDUCE}")

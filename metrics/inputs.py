@@ -122,6 +122,25 @@ def warn_if_swapped(pred: Tensor, gt: Tensor) -> bool:
     return swapped
 
 
+def highest(pred: Tensor, so_far: Tensor | int) -> Tensor | int:
+    """The highest level of maps and `so_far`, on their device, without waiting for it; a float map counts as 255."""
+    if pred.is_floating_point():
+        return 255
+    if on_cpu(pred):
+        return max(int(so_far), int(pred.numpy().max()))
+    return pred.amax().clamp(min=so_far)  # `so_far` may be a tensor
+
+
+def warn_if_zero_one(top: int) -> None:
+    """Warn where no map of a whole set has a level above 1. A single one may be a network's that finds nothing."""
+    if top == 1:
+        warnings.warn(
+            "no map has a level above 1 of 255, so that nothing is found in any: are they masks valued 0/1? "
+            "Expected 0..255: pass 255 * pred, or pred > 0",
+            stacklevel=3,
+        )
+
+
 def _two_valued(image: Tensor, constant: bool = False) -> bool:
     values = image.numpy()  # several times faster than torch on one small image
     # a few pixels decide for most maps

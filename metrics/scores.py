@@ -1,7 +1,7 @@
 """`Scores`: maps and gts in, the scores of a protocol out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ from metrics.inputs import Maps, batches, complain, faults, foreground, warn_if_
 from metrics.protocol import Protocol
 from metrics.summary import (
     Summary,
+    bins_of,
     centroid,
     count_levels,
     count_levels_batch,
+    from_bins,
     from_levels,
     from_pixels,
     sides,
@@ -39,8 +41,8 @@ class Scores:
     papers; "binary", Jaccard, precision, recall, specificity and Dice of masks cut at 0.5; "layers", Dice and edge
     distance of OCT layers. undefined:
     "exclude" leaves an image's undefined score (NaN) out of the mean and counts it in `.undefined`; "propagate" lets
-    one NaN make the mean NaN, as the original does. keep_curves keeps every image's curves, 2 KB each and curve, for
-    resampling and subsets.
+    one NaN make the mean NaN, as the original does. keep_curves keeps what every image's curves are made of, 2 KB each
+    (infnet: 4), for resampling and subsets.
     """
 
     def __init__(self, protocol: str = "official", undefined: str = "exclude", keep_curves: bool = False):
@@ -53,10 +55,11 @@ class Scores:
         self.names = self._rules.names
         self._rows: list[Tensor] = []  # (N, scores) each
         self._curve_sums: dict[str, Tensor] = {}
-        self._curves: list[dict[str, Tensor]] = []
+        self._bins: list[dict[str, Tensor]] = []  # with keep_curves, (N, 256) int32 each, see `summary.bins_of`
         self._waiting: list[tuple[Tensor, Tensor]] = []  # (N, 4, 2, 256) counts and (N,) spatial scores each
         self._faults: Tensor | None = None  # from devices that are not waited for
         self._warned = False
+        self._top: Tensor | int = 0  # the highest level of all maps; 0/1 maps are told by it
 
     def __len__(self) -> int:
         return sum(len(rows) for rows in self._rows) + sum(len(counts) for counts, _ in self._waiting)
@@ -88,6 +91,8 @@ class Scores:
     def result(self) -> dict[str, float]:
         """The scores in print order, as fractions. ValueError if there is no image, or an image was not in range."""
         rows = self._table()
+        if self._rules.stretch == "raw":
+            inputs.warn_if_zero_one(int(self._top))
         curves = self._mean_curves()
         found = {}
         for i, name in enumerate(self.names):
@@ -107,7 +112,7 @@ class Scores:
 
         A max score is the maximum of that image's own curve; the set's value is the maximum of the mean curve.
         """
-        return dict(zip(self.names, self._table().T.numpy(), strict=True))
+        return dict(zip(self.names, self._table().T.numpy().copy(), strict=True))
 
     @property
     def undefined(self) -> dict[str, int]:
@@ -121,19 +126,36 @@ class Scores:
 
     @property
     def per_image_curves(self) -> dict[str, np.ndarray]:
-        """Name -> (N, thresholds), with keep_curves=True."""
-        if not self.keep_curves:
-            raise ValueError("curves of single images were not kept; use Scores(..., keep_curves=True)")
-        self._table()
-        return {name: torch.cat([c[name].cpu() for c in self._curves]).numpy() for name in self._curves[0]}
+        """Name -> (N, thresholds), with keep_curves=True: some 14 KB an image. `curves_by_block` takes less."""
+        blocks = list(self.curves_by_block())
+        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+    def curves_by_block(self, size: int = 1024) -> Iterator[dict[str, np.ndarray]]:
+        """`per_image_curves` of some `size` images after the other, in the order of `update`."""
+        self._require_kept()
+        # as they came: to join them all first would take their memory twice
+        some: list[dict[str, Tensor]] = []
+        for part in self._bins:
+            count = len(part["foreground"])
+            for start in range(0, count, size):
+                some.append({name: counts[start : start + size] for name, counts in part.items()})
+                if sum(len(bins["foreground"]) for bins in some) >= size:
+                    yield self._curves_of_block(some)
+                    some = []
+        if some:
+            yield self._curves_of_block(some)
+
+    def _curves_of_block(self, some: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
+        return {name: curve.numpy() for name, curve in self._curves_of(from_bins(_joined(some))).items()}
 
     def subset(self, images: Sequence[int]) -> "Scores":
         """The scores of some of the images, by their places in the order of `update`; needs keep_curves=True."""
         chosen = Scores(self.protocol, self.undefined_rule, keep_curves=True)
         places = torch.as_tensor(images, dtype=torch.int64)
         chosen._rows = [self._table()[places]]
-        kept = {name: torch.from_numpy(curve)[places] for name, curve in self.per_image_curves.items()}
-        chosen._curves, chosen._curve_sums = [kept], {name: curve.sum(0) for name, curve in kept.items()}
+        chosen._bins = [{name: counts[places] for name, counts in self._kept().items()}]
+        for block in chosen.curves_by_block():
+            chosen._add_curves({name: torch.from_numpy(curve) for name, curve in block.items()})
         return chosen
 
     def merge(self, other: "Scores") -> "Scores":
@@ -146,7 +168,8 @@ class Scores:
         self._settle()
         other._settle()
         self._rows += other._rows
-        self._curves += other._curves
+        self._bins += other._bins
+        self._top = max(int(self._top), int(other._top))
         if other._faults is not None:
             self._faults = (
                 other._faults if self._faults is None else self._faults | other._faults.to(self._faults.device)
@@ -162,18 +185,19 @@ class Scores:
             "protocol": self.protocol,
             "rows": self._table() if len(self) else torch.zeros(0, len(self.names), dtype=torch.float64),
             "curve_sums": {name: total.cpu() for name, total in self._curve_sums.items()},
-            "curves": [{name: curve.cpu() for name, curve in curves.items()} for curves in self._curves],
+            "bins": [self._kept()] if self._bins else [],
+            "top": int(self._top),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()`; ValueError if it has another protocol."""
         if state["protocol"] != self.protocol:
             raise ValueError(f"state of protocol {state['protocol']!r}; expected {self.protocol!r}")
-        if len(state["rows"]) and self.keep_curves != bool(state["curves"]):
+        if len(state["rows"]) and self.keep_curves != bool(state["bins"]):
             raise ValueError(f"state with keep_curves={not self.keep_curves}; make Scores with the same setting")
         self._rows = [state["rows"]] if len(state["rows"]) else []
-        self._curve_sums, self._curves = dict(state["curve_sums"]), list(state["curves"])
-        self._waiting, self._faults = [], None
+        self._curve_sums, self._bins = dict(state["curve_sums"]), list(state["bins"])
+        self._waiting, self._faults, self._top = [], None, state["top"]
 
     def _measure(
         self, pred: Tensor, gt: Tensor, within: Tensor | None = None
@@ -185,6 +209,8 @@ class Scores:
         if on_cpu:
             complain(flags, pred)
             self._warned = self._warned or warn_if_swapped(pred, gt)
+        if rules.stretch == "raw":
+            self._top = inputs.highest(pred, self._top)
         inside = foreground(gt, rules.gt_cut)
         pred = to_levels(pred) if pred.is_floating_point() else pred
         if within is not None:
@@ -219,14 +245,30 @@ class Scores:
         rules = self._rules
         found = rules.scores(summary) | dict.fromkeys(rules.spatial, spatial)
         self._rows.append(torch.stack([found[name] for name in self.names], 1))
-        curves = rules.curves(summary)
-        curves["F"] = official.f_measure(curves["precision"], curves["recall"])
         if self.keep_curves:
-            self._curves.append(curves)
+            self._bins.append(bins_of(summary))
+        self._add_curves(self._curves_of(summary))
+
+    def _curves_of(self, summary: Summary) -> dict[str, Tensor]:
+        curves = self._rules.curves(summary)
+        return curves | {"F": official.f_measure(curves["precision"], curves["recall"])}
+
+    def _add_curves(self, curves: dict[str, Tensor]) -> None:
         for name, curve in curves.items():
             total = curve.sum(0)
             known = self._curve_sums.get(name)
             self._curve_sums[name] = total if known is None else known.to(total.device) + total
+
+    def _kept(self) -> dict[str, Tensor]:
+        """The bins of all images, on the CPU."""
+        self._require_kept()
+        self._bins = [_joined(self._bins)]
+        return self._bins[0]
+
+    def _require_kept(self) -> None:
+        if not self.keep_curves:
+            raise ValueError("curves of single images were not kept; use Scores(..., keep_curves=True)")
+        self._table()
 
     def _table(self) -> Tensor:
         if not len(self):
@@ -234,9 +276,14 @@ class Scores:
         self._settle()
         if self._faults is not None:
             complain(self._faults)
-        return torch.cat([rows.cpu() for rows in self._rows])
+        self._rows = [torch.cat([rows.cpu() for rows in self._rows])]
+        return self._rows[0]
 
     def _mean_curves(self) -> dict[str, Tensor]:
         count = len(self._table())
         mean = {name: total.cpu() / count for name, total in self._curve_sums.items() if name != "F"}
         return mean | {"F": self._rules.curve_f(mean)}
+
+
+def _joined(bins: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([part[name].cpu() for part in bins]) for name in bins[0]}

@@ -178,15 +178,15 @@ def test_grey_maps_of_any_depth_are_read_and_the_conversion_is_named(tmp_path, w
     from PIL import Image
 
     grey = rng.integers(0, 256, (7, 9), np.uint8)
-    assert files.read_grey(write_png(tmp_path / "8.png", grey))[1] == ""
-    deep, note = files.read_grey(write_png(tmp_path / "16.png", grey.astype(np.uint16) * 257))
+    assert files.read_map(write_png(tmp_path / "8.png", grey))[1] == ""
+    deep, note = files.read_map(write_png(tmp_path / "16.png", grey.astype(np.uint16) * 257))
     assert note == "16-bit"
     assert np.array_equal(deep, grey)
-    colour, note = files.read_grey(write_png(tmp_path / "rgb.png", np.dstack([grey] * 3)))
+    colour, note = files.read_map(write_png(tmp_path / "rgb.png", np.dstack([grey] * 3)))
     assert note == "RGB"
     assert np.array_equal(colour, grey)
     Image.fromarray(grey).convert("P").save(tmp_path / "palette.png")
-    palette, note = files.read_grey(tmp_path / "palette.png")
+    palette, note = files.read_map(tmp_path / "palette.png")
     assert note == "palette"
     assert np.array_equal(palette, grey)
 
@@ -731,17 +731,15 @@ def test_sixteen_bit_images_are_the_same_in_training_and_prediction(tmp_path, wr
 
 
 def test_scoring_reads_a_mask_as_training_does(tmp_path, write_png):
-    from tools.scoring import read_masks
-
     deep = write_png(tmp_path / "deep.png", blob(0, value=1, dtype=np.uint16))
     parts = (write_png(tmp_path / "0.png", blob(0, value=1)), write_png(tmp_path / "1.png", blob(30)))
     for paths in ((deep,), parts):
         with pytest.warns(UserWarning, match="valued 0/1"):
             trained = files.read_mask(*paths) > 127
-        scored, _ = read_masks(paths)
+        scored, _ = files.read_gt(paths)
         assert np.array_equal(scored > scored.max() // 2, trained)
     with pytest.raises(ValueError, match=r"other\.png is 40x30 but .*1\.png"):
-        read_masks((parts[1], write_png(tmp_path / "other.png", blob(0, (30, 40)))))
+        files.read_gt((parts[1], write_png(tmp_path / "other.png", blob(0, (30, 40)))))
 
 
 def test_a_long_name_is_written_whole(tmp_path):

@@ -205,7 +205,7 @@ def test_gradients_are_clipped_when_asked(polyp_folder):
 
 def test_validation_chooses_model_best_by_the_score_that_prediction_would_get(polyp_folder, capsys, tmp_path):
     import prediction_rgb
-    from files import find_pairs, read_grey, read_mask, split_pairs
+    from files import find_pairs, read_map, read_mask, split_pairs
     from metrics import Scores
 
     cfg = small(polyp_folder, epoch=3, batch=2, val_fraction=0.34, val_score="MAE")
@@ -221,7 +221,7 @@ def test_validation_chooses_model_best_by_the_score_that_prediction_would_get(po
     prediction_rgb.main([*arguments, "--size", "64", "--workers", "0", "--device", "cpu"])
     scores = Scores()
     for pair in held_out:
-        scores.update(read_grey(tmp_path / "maps" / f"{pair.name}.png")[0], read_mask(*pair.masks))
+        scores.update(read_map(tmp_path / "maps" / f"{pair.name}.png")[0], read_mask(*pair.masks))
     assert scores.result()["MAE"] == pytest.approx(min(printed), abs=6e-5)
 
 

@@ -9,6 +9,7 @@ image | gt | method ..., coloured by what was hit, a false alarm, or missed.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +21,9 @@ from PIL import Image
 from configs import print_anywhere
 from files import find_images, folders_of, read_image, require_apart, require_writable, whole_file
 from metrics import PROTOCOLS, lower_is_better
-from tools import scoring
+from tools import cases, scoring
+from tools.cases import Job
 from tools.check_data import numbers
-from tools.scoring import Job
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -60,16 +61,16 @@ def main() -> None:
     if names and len(names) != len(values):
         parser.error(f"--class_names gives {len(names)} names, --label_values {len(values)} values")
     labels = dict(zip(names or map(str, values), values, strict=True))
-    task = scoring.Task(
+    task = cases.Task(
         labels, given.field_of_view, prefer_labels=given.protocol in ("binary", "layers"), observer=given.observer
     )
     try:
-        sets, several = scoring.sets_of(given.gt)
-        jobs = scoring.jobs_of(sets, scoring.methods_of(given.pred), several, task)
+        sets, several = cases.sets_of(given.gt)
+        jobs = cases.jobs_of(sets, cases.methods_of(given.pred), several, task)
         for folder in {given.images / job.dataset if several else given.images for job in jobs} if given.images else ():
             require_apart(given.out, folders_of(find_images(folder)))
         require_apart(
-            given.out, {path.parent for job in jobs for case in job.files for path in (case.map, *case.masks)}
+            given.out, {Path(path).parent for job in jobs for case in job.files for path in (case.map, *case.masks)}
         )
         require_writable(given.out)
     except (ValueError, OSError) as error:
@@ -79,7 +80,7 @@ def main() -> None:
         mine = [job for job in jobs if job.shown == shown and job.scores is not None]
         if not mine:
             continue
-        out = given.out / shown.replace(" ", "-")
+        out = given.out / _file_name(shown)
         written = [curves(mine, out)]
         if len(mine) > 1:
             written.append(scatter(mine[0], mine[1], by, out))
@@ -168,7 +169,7 @@ def panels(jobs: Sequence[Job], images: dict[str, Path], by: str, count: int, ou
         axis.set_title(title, fontsize=8)
     for axis in grid.flat:
         axis.set(xticks=[], yticks=[])
-    return _save(figure, out.with_name(out.name + f"-worst-{first.method}"))
+    return _save(figure, out.with_name(out.name + f"-worst-{_file_name(first.method)}"))
 
 
 def colour_errors(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
@@ -179,6 +180,10 @@ def colour_errors(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
     picture = np.zeros((*gt.shape, 3), np.uint8)
     picture[hit & truth], picture[hit & ~truth], picture[~hit & truth] = HIT, FALSE_ALARM, MISSED
     return picture
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.=+-]+", "-", text)
 
 
 def _save(figure, path: Path) -> Path:

@@ -19,12 +19,16 @@ from files import (
     find_masks,
     folders_of,
     list_images,
+    mask_value,
+    read_gt,
     read_image,
     read_labels,
+    read_map,
     require_apart,
     require_picture,
     write_picture,
 )
+from tools.cases import methods_of
 from tools.check_data import COLOURS, numbers
 
 HEIGHT = 160  # of every cell, in pixels
@@ -42,9 +46,8 @@ def main() -> None:
     parser.add_argument("--label_values", type=numbers, default=(), help="masks and maps are label images of these")
     parser.add_argument("--observer", default="", help="of masks by several people, whose, as in Config")
     given = parser.parse_args()
-    named = [text.rpartition("=") for text in given.maps]
-    maps = {name or Path(folder).name: Path(folder) for name, _, folder in named}
     try:
+        maps = {name: folder for name, (folder, *_) in methods_of(given.maps).items()}
         write_panel(given.images, given.masks, maps, given.out, given.most, given.label_values, given.observer)
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -78,10 +81,14 @@ def write_panel(
         raise ValueError(
             f"no image of {images} has a mask in {masks} and a map in {', '.join(map(str, maps.values()))}"
         )
+    values = {title: 0 if label_values else mask_value(list_images(folder).values()) for title, folder in maps.items()}
     chosen = [shared[i] for i in np.unique(np.linspace(0, len(shared) - 1, min(most, len(shared))).round().astype(int))]
     colours = _colours(names["mask"][chosen[0]], label_values)
     rows = [
-        [_cell(read_image(pictures[name])), *(_grey(found[name], colours) for found in names.values())]
+        [
+            _cell(read_image(pictures[name])),
+            *(_drawn(found[name], colours, values.get(title)) for title, found in names.items()),
+        ]
         for name in chosen
     ]
     width = max(cell.shape[1] for row in rows for cell in row)
@@ -99,10 +106,11 @@ def _colours(mask: Sequence[Path], label_values: Sequence[int]) -> dict[int, tup
     return {around: (0, 0, 0)} | dict(zip(others, cycle(COLOURS.values())))
 
 
-def _grey(paths: Sequence[Path], colours: dict[int, tuple[int, int, int]]) -> np.ndarray:
-    """A mask or a map; of a label image each value in its colour."""
+def _drawn(paths: Sequence[Path], colours: dict[int, tuple[int, int, int]], value: int | None) -> np.ndarray:
+    """A mask or, with the `mask_value` of its folder, a map; of a label image each value in its colour."""
     if not colours:
-        return _cell(np.maximum.reduce([read_image(path) for path in paths]))
+        grey = read_gt(paths)[0] if value is None else read_map(paths[0], value)[0]
+        return _cell(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
     labels = read_labels(paths, [*colours])
     picture = np.zeros((*labels.shape, 3), np.uint8)
     for value, colour in colours.items():

@@ -4,10 +4,16 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from scipy import stats
 
 from metrics import PROTOCOLS, Scores
 from metrics.official import f_measure
+
+ROUND = 250  # resamples at a time
+BLOCK = 1024  # images at a time
+MOST_METHODS = 6  # of which all pairs are tested
+Method = tuple[str, list[str], Scores]
 
 
 def intervals(
@@ -19,47 +25,78 @@ def intervals(
     Undefined scores are left out of each resampled mean. One image gives an interval of no width.
     """
     count = len(scores)
-    # a resample is how often each image is drawn
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
-    tail = (1 - level) / 2 * 100
-    max_of_curve = PROTOCOLS[scores.protocol].max_of_curve
-    per_image, curves, found = scores.per_image, scores.per_image_curves, {}
-    for name in scores.names:
-        if name in max_of_curve:
-            values = _resampled_curve(max_of_curve[name], curves, draws / count).max(1)
-        else:
-            defined = ~np.isnan(per_image[name])
-            weight = draws[:, defined].sum(1)
-            total = draws[:, defined] @ per_image[name][defined]
-            values = np.divide(total, weight, out=np.full(resamples, np.nan), where=weight > 0)
-        found[name] = _percentiles(values, tail)
-    return found
+    tail, generator = (1 - level) / 2 * 100, np.random.default_rng(seed)
+    # not all at once, which takes 16 KB an image and again as much in floats; more rounds make the curves more often
+    rounds = [
+        _resampled(scores, _draws(generator, count, min(ROUND, resamples - start)))
+        for start in range(0, resamples, ROUND)
+    ]
+    return {name: _percentiles(np.concatenate([found[name] for found in rounds]), tail) for name in scores.names}
 
 
-def paired_tests(methods: Sequence[tuple[str, list[str], Scores]]) -> dict[tuple[str, str], dict[str, float]]:
+def _draws(generator: np.random.Generator, count: int, resamples: int) -> np.ndarray:
+    """(resamples, count): how often each image is drawn."""
+    draws = np.empty((resamples, count), np.uint16)  # nothing is drawn 65536 times
+    for row in draws:
+        row[:] = generator.multinomial(count, np.full(count, 1 / count))
+    return draws
+
+
+def _resampled(scores: Scores, draws: np.ndarray) -> dict[str, np.ndarray]:
+    """Name -> the set's score in each resample."""
+    max_of_curve, per_image = PROTOCOLS[scores.protocol].max_of_curve, scores.per_image
+    table = np.stack([per_image[name] for name in scores.names], 1)
+    defined = ~np.isnan(table)
+    total, weight = np.zeros((2, len(draws), table.shape[1]))
+    needed = {*max_of_curve.values()}
+    if "F" in needed:  # F of means is no mean of F
+        needed = needed - {"F"} | {"precision", "recall"}
+    curves: dict[str, np.ndarray] = {}
+    place = 0
+    for block in scores.curves_by_block() if needed else ():
+        drawn = draws[:, place : place + len(block["F"])] / len(scores)
+        for name in needed:
+            curves[name] = curves.get(name, 0) + drawn @ block[name]
+        place += len(block["F"])
+    for start in range(0, len(table), BLOCK):
+        here = np.s_[start : start + BLOCK]
+        drawn = draws[:, here].astype(float)
+        total += drawn @ np.where(defined[here], table[here], 0)
+        weight += drawn @ defined[here]
+    means = np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+    return {
+        name: _max_of(max_of_curve[name], curves) if name in max_of_curve else means[:, i]
+        for i, name in enumerate(scores.names)
+    }
+
+
+def paired_tests(methods: Sequence[Method]) -> dict[tuple[str, str], dict[str, float]]:
     """(a, b) -> name -> two-sided p of Wilcoxon's signed-rank test over the images that both methods scored.
 
-    methods: (name, names of the images, scores). NaN where a score is undefined in both or no image differs. Pairs of
+    methods: (name, names of the images, scores). Of more than MOST_METHODS each is compared with the first alone: all
+    pairs of 200 would be 19,900 lines. NaN where a score is undefined in both or no image differs. Pairs of
     methods are not corrected for their number. Max scores compare the images' own maxima.
     """
+    pairs = list(itertools.combinations(methods, 2)) if len(methods) <= MOST_METHODS else _against_the_first(methods)
     found = {}
-    for (a, a_names, a_scores), (b, b_names, b_scores) in itertools.combinations(methods, 2):
-        shared = sorted(set(a_names) & set(b_names))
-        rows = [[names.index(name) for name in shared] for names in (a_names, b_names)]
-        found[a, b] = {
-            name: _wilcoxon(a_scores.per_image[name][rows[0]] - b_scores.per_image[name][rows[1]])
-            for name in a_scores.names
-        }
+    for (a, a_names, a_scores), (b, b_names, b_scores) in pairs:
+        places = {name: i for i, name in enumerate(b_names)}
+        shared = sorted(set(a_names) & places.keys())
+        own = {name: i for i, name in enumerate(a_names)}
+        rows = [[of[name] for name in shared] for of in (own, places)]
+        ours, theirs = a_scores.per_image, b_scores.per_image
+        found[a, b] = {name: _wilcoxon(ours[name][rows[0]] - theirs[name][rows[1]]) for name in a_scores.names}
     return found
 
 
-def _resampled_curve(curve: str, curves: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
-    if curve != "F":
-        return weights @ curves[curve]
-    import torch
+def _against_the_first(methods: Sequence[Method]) -> list[tuple[Method, Method]]:
+    return [(methods[0], other) for other in methods[1:]]
 
-    precision, recall = (torch.from_numpy(weights @ curves[name]) for name in ("precision", "recall"))
-    return f_measure(precision, recall).numpy()
+
+def _max_of(curve: str, curves: dict[str, np.ndarray]) -> np.ndarray:
+    if curve != "F":
+        return curves[curve].max(1)
+    return f_measure(*(torch.from_numpy(curves[name]) for name in ("precision", "recall"))).numpy().max(1)
 
 
 def _percentiles(values: np.ndarray, tail: float) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from files import csv_text, write_file
 from metrics import PROTOCOLS, Scores, lower_is_better
 from tools import statistics
 
+FORMULA = ("=", "+", "-", "@")  # what begins so is run by a spreadsheet
 LATEX = {c: "\\" + c for c in "_%&#${}"} | {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\textasciitilde{}"}
 MARKDOWN = {"|": r"\|"}
 FILES = ("scores.csv", "summary.json", "tables.md", "tables.tex")
@@ -153,7 +155,10 @@ def _average(values: Sequence[float], propagate: bool = False) -> float:
 
 
 def confidence(rows: Sequence[Row], show: Show = ALL) -> str:
-    """95 % intervals of every score, and for each pair of methods a paired test per score; folds are pooled."""
+    """95 % intervals of every score, and for each pair of methods (of many: with the first) a paired test per score.
+
+    Folds are pooled.
+    """
     parts = []
     for shown, group in _by_dataset(_pooled(rows)).items():
         names = _columns(show, group[0].scores.protocol)
@@ -168,7 +173,8 @@ def confidence(rows: Sequence[Row], show: Show = ALL) -> str:
         tests = statistics.paired_tests([(_label(row), row.names, row.scores) for row in group])
         if tests:
             body = [[f"{a} - {b}", *(_p(found[name]) for name in names)] for (a, b), found in tests.items()]
-            title = f"{shown}: paired Wilcoxon p, per image (uncorrected)"
+            first = f", each against {_label(group[0])}" if len(group) > statistics.MOST_METHODS else ""
+            title = f"{shown}: paired Wilcoxon p, per image (uncorrected){first}"
             parts.append(_aligned(title, ["method", *names], body))
     return "\n\n".join(parts)
 
@@ -188,14 +194,18 @@ def _pooled(rows: Sequence[Row]) -> list[Row]:
 
 
 def write(rows: Sequence[Row], folder: Path, show: Show = ALL, also: Sequence[str] = ()) -> None:
-    """scores.csv (a row per image), summary.json, tables.md and tables.tex in `folder`; tables.md ends with `also`."""
+    """scores.csv (a row per image), summary.json, tables.md and tables.tex in `folder`; tables.md ends with `also`.
+
+    In the CSV a name that begins with = + - or @ has an apostrophe before it, so that no spreadsheet runs it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     names = rows[0].scores.names
     lines: list[Sequence[object]] = [("protocol", "dataset", "class", "method", "run", "image", *names)]
     for row in rows:
         table = np.stack([row.scores.per_image[name] for name in names], 1)
+        texts = [no_formula(text) for text in (row.dataset, row.part, row.method)]
         for image, values in zip(row.names, table.tolist(), strict=True):
-            lines.append((row.scores.protocol, row.dataset, row.part, row.method, row.run, image, *values))
+            lines.append((row.scores.protocol, *texts, row.run, no_formula(image), *values))
     write_file(folder / "scores.csv", csv_text(lines))
     summary = [
         {
@@ -216,6 +226,16 @@ def write(rows: Sequence[Row], folder: Path, show: Show = ALL, also: Sequence[st
     write_file(folder / "tables.tex", latex(rows, show))
 
 
+def no_formula(text: str) -> str:
+    """A text for a CSV that a spreadsheet may open."""
+    return "'" + text if text.startswith(FORMULA) else text
+
+
+def on_one_line(text: str) -> str:
+    """A name as tables show it: line breaks and other control characters are spaces."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
+
+
 def _terminal(found: Sequence[Block], show: Show) -> str:
     return "\n\n".join(_aligned(*table) for table in _tables(found, show, "{}*", "{}+"))
 
@@ -233,7 +253,7 @@ def _tables(found: Sequence[Block], show: Show, best: str, second: str, escape: 
             for line, values, mark in zip(body, runs, marks, strict=True):
                 pattern = {1: best, 2: second}.get(mark, "{}") if block.head == "method" else "{}"
                 line.append(pattern.format(_cell(values, factor)))
-        yield block.title + (", per cent" if show.percent else ""), [block.head, *arrows], body
+        yield on_one_line(block.title) + (", per cent" if show.percent else ""), [block.head, *arrows], body
 
 
 def _columns(show: Show, protocol: str) -> Sequence[str]:
@@ -284,6 +304,7 @@ def _by_dataset(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _aligned(title: str, header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    title, body = on_one_line(title), [[*map(on_one_line, line)] for line in body]
     widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
     lines = [
         "  ".join([line[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)])
@@ -297,4 +318,4 @@ def _p(value: float) -> str:
 
 
 def _escaped(text: str, escape: dict[str, str] | None) -> str:
-    return "".join((escape or {}).get(letter, letter) for letter in text)
+    return "".join((escape or {}).get(letter, letter) for letter in on_one_line(text))

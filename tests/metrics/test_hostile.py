@@ -135,3 +135,22 @@ def test_a_map_of_ten_thousand_pixels_a_side_is_scored_exactly():
     assert result["MAE"] == pytest.approx(2000 * 1000 / side**2, rel=1e-12)
     assert result["M_iou"] == pytest.approx(0.5)
     assert result["Acc"] == 1 - result["MAE"]
+
+
+@pytest.mark.parametrize("protocol", ["binary", "layers"])
+def test_0_1_maps_are_warned_of_once_no_map_of_the_set_has_more(protocol, place):
+    masks, dark = GT.astype(np.uint8), GT.astype(np.uint8) * 0
+    scores = Scores(protocol)
+    for pred in (dark, masks):
+        scores.update(place(pred), place(GT))
+    with pytest.warns(UserWarning, match=r"no map has a level above 1 of 255.*pass 255 \* pred"):
+        scores.result()
+    resumed = Scores(protocol)
+    resumed.load_state_dict(scores.state_dict())
+    with pytest.warns(UserWarning, match="no map has a level above 1"):
+        Scores(protocol).merge(resumed).result()
+    resumed.update(place(masks * 200), place(GT))
+    resumed.result()  # warnings are errors here: one map of 0 and 1 among others is nearly black
+    floats = Scores(protocol)
+    floats.update(place(GT.astype(float)), place(GT))
+    assert floats.result()["Dice"] == 1

@@ -11,7 +11,7 @@ import torch
 
 import net
 from engine.inference import Predictor
-from files import read_grey
+from files import read_map
 from tools.benchmark.clock import DEVICE, ROOT, interleaved
 from tools.benchmark.reference import dense, predict
 
@@ -98,4 +98,4 @@ def make_images(folder: Path, count: int, side: int) -> list[Path]:
 
 
 def grey(path: Path) -> np.ndarray:
-    return read_grey(path)[0].astype(np.int16)
+    return read_map(path)[0].astype(np.int16)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from files import read_grey
+from files import read_map
 from metrics import Scores
 from tools.benchmark.clock import DEVICE, ROOT, interleaved
 
@@ -63,7 +63,7 @@ def files(images: Maps) -> dict:
 
         def decode() -> None:
             for path in root.glob("m*/*.png"):
-                read_grey(path)
+                read_map(path)
 
         times = interleaved({"decode": decode, "run": lambda: run(root), "start": lambda: run(few)}, repeats=2)
     scoring = times["run"] - times["start"]
