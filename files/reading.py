@@ -249,8 +249,12 @@ def decoding(path: str | Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} has vanished; is its disk still there? The run can be resumed") from error
-    except (PermissionError, MemoryError):
+    except PermissionError:
         raise
+    except MemoryError as error:  # its size was reasonable: the machine is full, the file may be sound
+        raise MemoryError(
+            f"{path} finds no room in memory ({error}); end other programs, or lower `workers`"
+        ) from error
     except Exception as error:
         if str(error).startswith(f"{path} "):  # said already
             raise

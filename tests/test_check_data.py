@@ -106,13 +106,13 @@ def test_the_values_of_labels_are_said_ready_to_be_given(tmp_path, write_png, mo
 def test_an_observer_is_chosen_and_the_other_is_said_to_be_unused(tmp_path, write_png, monkeypatch, capsys):
     mask = np.zeros((60, 90), np.uint8)
     mask[20:40, 30:60] = 255
-    write_png(tmp_path / "Image_01L.jpg", np.full((60, 90, 3), 80, np.uint8))
+    write_png(tmp_path / "set" / "Image_01L.jpg", np.full((60, 90, 3), 80, np.uint8))
     for observer in ("1stHO", "2ndHO"):
-        write_png(tmp_path / f"Image_01L_{observer}.png", mask)
-    monkeypatch.setattr(sys, "argv", ["check_data", str(tmp_path)])
+        write_png(tmp_path / "set" / f"Image_01L_{observer}.png", mask)
+    monkeypatch.setattr(sys, "argv", ["check_data", str(tmp_path / "set")])
     with pytest.raises(SystemExit, match="--observer 1stHO or --observer 2ndHO"):
         check_data.main()
-    code, said = check(monkeypatch, capsys, tmp_path, "--observer", "2ndHO", "--out", tmp_path / "sheet.png")
+    code, said = check(monkeypatch, capsys, tmp_path / "set", "--observer", "2ndHO", "--out", tmp_path / "sheet.png")
     assert (code, "not used     1 other files (1 .png), first" in said) == (0, True)
 
 

@@ -777,7 +777,8 @@ def test_a_hostile_file_is_one_error_that_names_it_wherever_it_is_read(tmp_path,
     for read in (
         files.read_image,
         files.read_mask,
-        files.read_grey,
+        files.read_map,
+        lambda path: files.read_gt([path]),
         lambda path: files.read_labels([path], [0, 1]),
         lambda path: TestImages({"x": path}, Config())[0],
         lambda path: files.check_pairs([files.Pair("x", path, (sound,))]),
@@ -787,13 +788,18 @@ def test_a_hostile_file_is_one_error_that_names_it_wherever_it_is_read(tmp_path,
             read(hostile)
 
 
-@pytest.mark.parametrize("kind", [IndexError, TypeError, struct.error, zlib.error, EOFError, MemoryError])
+@pytest.mark.parametrize("kind", [IndexError, TypeError, struct.error, zlib.error, EOFError])
 def test_whatever_a_decoder_raises_names_the_file(kind):
     with (
         pytest.raises(ValueError, match=r"^a\.png cannot be decoded \((of its own|\w+)\); replace it$"),
         files.decoding("a.png"),
     ):
         raise kind("of its own")
+
+
+def test_a_full_memory_names_the_file_and_does_not_blame_it():
+    with pytest.raises(MemoryError, match=r"^a\.png finds no room in memory"), files.decoding("a.png"):
+        raise MemoryError("of its own")
 
 
 # ---------------------------------------------------------------------------- masks that are labels, and inverted ones
@@ -809,7 +815,8 @@ def labelled(values, shape=(70, 80)) -> np.ndarray:
 
 @pytest.mark.parametrize("values", [(1, 255), (1, 2, 3, 255), (2, 254), (1, 200)])
 def test_labels_beside_what_is_to_be_ignored_are_no_mask_for_any_reader(tmp_path, write_png, values):
-    from tools.scoring import Case, score_files
+    from tools.cases import Case
+    from tools.scoring import How, score_files
 
     mask, image = write_png(tmp_path / "m.png", labelled(values)), write_png(tmp_path / "i.png", IMAGE)
     sound = write_png(tmp_path / "n.png", blob(0))
@@ -818,12 +825,12 @@ def test_labels_beside_what_is_to_be_ignored_are_no_mask_for_any_reader(tmp_path
         lambda: files.read_mask(mask),
         lambda: files.read_mask(mask, sound),
         lambda: files.check_pairs([files.Pair("i", image, (mask,))]),
-        lambda: score_files([Case(sound, (mask,))], "official", "exclude", False),
-        lambda: score_files([Case(sound, (mask, sound))], "official", "exclude", False),
+        lambda: score_files([Case(str(sound), (str(mask),))], How("official")),
+        lambda: score_files([Case(str(sound), (str(mask), str(sound)))], How("official")),
     ):
         with pytest.raises(ValueError, match=said):
             read()
-    score_files([Case(mask, (sound,))], "official", "exclude", False)  # a map may hold any value
+    score_files([Case(str(mask), (str(sound),))], How("official"))  # a map may hold any value
     labels = (0, *values)
     assert len(files.read_planes([mask], labels)) == len(labels), "as label images they are read"
 
@@ -955,7 +962,7 @@ def test_three_samples_that_a_tiff_calls_grey_are_colours(tmp_path, big):
     assert np.array_equal(files.read_image(path), COLOURS)
     assert np.array_equal(np.asarray(files.read_whole_image(path)), COLOURS)
     grey = cv2.cvtColor(COLOURS, cv2.COLOR_RGB2GRAY)
-    for read in (lambda: files.reading.decode_mask(path), lambda: files.read_grey(path)[0]):
+    for read in (lambda: files.reading.decode_mask(path), lambda: files.read_map(path)[0]):
         assert np.abs(read().astype(int) - grey).max() <= 1, "never the red alone"
 
 
@@ -963,7 +970,7 @@ def test_three_samples_that_a_tiff_calls_grey_are_colours(tmp_path, big):
 def test_other_samples_called_grey_are_refused(tmp_path, channels, photometric):
     path = tmp_path / "i.tif"
     tiff_marked(path, photometric, np.dstack([COLOURS, COLOURS])[..., :channels])
-    for read in (files.read_image, files.read_whole_image, files.read_mask, files.read_grey):
+    for read in (files.read_image, files.read_whole_image, files.read_mask, files.read_map):
         with pytest.raises(ValueError, match=rf"i\.tif cannot be .*{channels} samples a pixel that are marked as grey"):
             read(path)
 
