@@ -81,8 +81,8 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
         require_writable(folder)
         if not cfg.resume:
             checkpoint.set_aside(folder, [*RECORDS, *models_in(folder)])
-        elif averaged and (scored := folder / "model-best-ema").exists():
-            scored.replace(folder / "model-best")  # of older code, whose model-best was not what it had scored
+        elif averaged and (older := folder / "model-best-ema").exists():
+            older.replace(folder / "model-best")  # of older code, whose model-best was not what it had scored
         run.write_record(folder / "config.json", cfg, device)
         write_split(folder / "split.json", pairs)
     loader, batches = build_loader(cfg, pairs.train, team)
@@ -240,7 +240,7 @@ def as_begun(cfg: Config, then: dict[str, Any], say: Callable) -> Config:
 
     then: the fields in last.pt; a field that it lacks is one that is newer than the run.
     """
-    kept = {
+    kept: dict[str, Any] = {
         name: tuple(then[name])
         for name, value in cfg.followed().items()
         if getattr(cfg, name) == value != then.get(name, value) and name not in cfg.resume_changed

@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 POLYP_TESTSETS = ("CVC-300", "CVC-ClinicDB", "Kvasir", "CVC-ColonDB", "ETIS-LaribPolypDB")
-ORIGINAL = ((124.55, 118.90, 102.94), (56.77, 55.97, 57.50))  # mean and std it trains with, and predicts with:
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# mean and std that the original trains with, on 0..255, and predicts with, on 0..1
+ORIGINAL: tuple[tuple[float, ...], tuple[float, ...]] = ((124.55, 118.90, 102.94), (56.77, 55.97, 57.50))
+IMAGENET: tuple[tuple[float, ...], tuple[float, ...]] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 # fields that a resumed run may change freely: they do not touch what is learned
 MAY_CHANGE = {

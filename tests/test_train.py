@@ -5,6 +5,7 @@ import json
 import os
 import re
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -12,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import net
 import train
 from configs import Config
-from engine import checkpoint
+from engine import checkpoint, run
 from engine.precision import Precision
 from files import find_pairs, writing
 from net.res2net import Res2Net50
@@ -56,6 +57,7 @@ class Tiny(torch.nn.Module):
 @pytest.fixture
 def tiny(monkeypatch):
     monkeypatch.setattr(net, "build", lambda network, backbone, classes, pretrained=False: Tiny(classes))
+    monkeypatch.setattr(run, "distributions", lambda: [])  # which packages there are takes a second to say
 
 
 def test_lr_peaks_mid_run_at_the_configs_lr():
@@ -326,3 +328,28 @@ def test_a_new_run_sets_the_checkpoints_of_an_earlier_one_aside(polyp_folder, ti
     train.train(small(polyp_folder, epoch=1, seed=2))
     assert "last.pt, log.csv, config.json, split.json, model-2 of an earlier run" in capsys.readouterr().out
     assert train.models_in(polyp_folder / "saved") == ["model-1"]
+
+
+def test_a_class_that_no_held_out_mask_shows_has_no_part_in_the_score(tmp_path, write_png):
+    """A network that finds nothing would have half of the best score for it."""
+    for i in range(3):
+        write_png(tmp_path / "images" / f"{i}.png", np.full((64, 64, 3), 40 * i, np.uint8))
+        labels = np.zeros((64, 64), np.uint8)
+        labels[10:30, 10:30] = 1
+        write_png(tmp_path / "masks" / f"{i}.png", labels)
+    cfg = small(tmp_path, classes=3, label_values=(0, 1, 2), class_names=("ground", "core", "rim"))
+    nothing, log = Tiny(3), train.Log(tmp_path / "log.csv")
+    torch.nn.init.zeros_(nothing.head[0].weight)
+    with torch.no_grad():
+        nothing.head[0].bias.copy_(torch.tensor([50.0, 0.0, 0.0]))
+    team = train.distributed.Team(0, 1, torch.device("cpu"))
+    with pytest.warns(UserWarning, match="no mask of the 3 held out shows rim: M_dice is the mean of 1 of 2 classes"):
+        assert train.validate(nothing, find_pairs(tmp_path), cfg, team, log) < 0.3
+    for path in (tmp_path / "masks").iterdir():
+        write_png(path, np.zeros((64, 64), np.uint8))
+    with (
+        pytest.warns(UserWarning, match="shows core, rim: M_dice is the mean of 0 of 2 classes"),
+        pytest.warns(UserWarning, match="M_dice is undefined for every image held out; no checkpoint is chosen"),
+    ):
+        assert np.isnan(train.validate(nothing, find_pairs(tmp_path), cfg, team, log))
+    log.close()
