@@ -84,7 +84,7 @@ def driver() -> str:
 
 def parts(sizes: Sizes, device: torch.device) -> Parts:
     """What is done, in its order, by the name under which it is announced."""
-    lossnet = LossNet()  # one for all: half a second each, and precisions must not differ in it
+    lossnet = LossNet()  # one for all: it takes seconds to make, and precisions must not differ in it
     compare = "scores beside the CPU's, one image at a time there, a batch here"
     found: Parts = {f"{compare}: {p}": lambda p=p: equality.scores(p, sizes, device) for p in PROTOCOLS}
     found |= {
