@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -84,32 +85,27 @@ def driver() -> str:
 
 def parts(sizes: Sizes, device: torch.device) -> Parts:
     """What is done, in its order, by the name under which it is announced."""
-    lossnet = LossNet()  # one for all: half a second each, and precisions must not differ in it
+    lossnet = LossNet()  # one for all: it takes seconds to make, and precisions must not differ in it
     compare = "scores beside the CPU's, one image at a time there, a batch here"
-    found: Parts = {f"{compare}: {p}": lambda p=p: equality.scores(p, sizes, device) for p in PROTOCOLS}
-    found |= {
-        f"maps beside the CPU's: {name}": lambda name=name: equality.maps(name, sizes, device) for name in NETWORKS
-    }
+    found: Parts = {f"{compare}: {name}": partial(equality.scores, name, sizes, device) for name in PROTOCOLS}
+    found |= {f"maps beside the CPU's: {name}": partial(equality.maps, name, sizes, device) for name in NETWORKS}
     half = f"training in half precision beside float32, {sizes.seeds} seeds, {sizes.steps} steps each"
     # M2SNet alone: it holds all of MSNet, and its sums over boxes are what could overflow
-    found[f"{half}: m2snet"] = lambda: training.half("m2snet", sizes, device, lossnet)
+    found[f"{half}: m2snet"] = partial(training.half, "m2snet", sizes, device, lossnet)
     batch, size = sizes.batch, sizes.size
     for name in NETWORKS:
         what = f"{name}, batch {batch} at {size}"
-        found[f"speed of training steps, {what}"] = lambda name=name, what=what: measured(
-            f"train, {what}", speed.on_device(name, batch, size, device, lossnet)
-        )
-        found[f"speed of prediction, {what}"] = lambda name=name, what=what: measured(
-            f"predict, {what}", prediction.on_device(name, batch, size, device)
-        )
-    found["speed of the official scores"] = lambda: measured(
-        "score", scoring.on_device(4 * batch, sizes.map_side, device)
-    )
+        train = partial(speed.on_device, name, batch, size, device, lossnet)
+        predict = partial(prediction.on_device, name, batch, size, device)
+        found[f"speed of training steps, {what}"] = partial(measured, f"train, {what}", train)
+        found[f"speed of prediction, {what}"] = partial(measured, f"predict, {what}", predict)
+    score = partial(scoring.on_device, 4 * batch, sizes.map_side, device)
+    found["speed of the official scores"] = partial(measured, "score", score)
     return found
 
 
-def measured(what: str, found: dict) -> Iterator[Line]:
-    return (Line(f"{what}, {name}", value) for name, value in found.items())
+def measured(what: str, measure: Callable[[], dict]) -> Iterator[Line]:
+    return (Line(f"{what}, {name}", value) for name, value in measure().items())
 
 
 def check(todo: Parts) -> tuple[list[Line], dict[str, float]]:

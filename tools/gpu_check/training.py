@@ -32,8 +32,8 @@ class End(NamedTuple):
 
 
 def half(name: str, sizes: Sizes, device: torch.device, lossnet: LossNet) -> Iterator[Line]:
-    """Each seed's ends, and whether float16 ends where float32 does. On the CPU bfloat16 stands in."""
-    way, amp = ("float16", "native-fp16") if device.type == "cuda" else ("bfloat16", "native-bf16")
+    """Each seed's ends, and whether float16 ends where float32 does. On the CPU, which has none, float32 stands in."""
+    way, amp = ("float16", "native-fp16") if device.type == "cuda" else ("float32 again", "off")
     title = f"training {name}"
     ends: dict[str, list[End]] = {"float32": [], way: []}
     with tqdm(total=sizes.seeds * 2 * sizes.steps, desc=title, unit="step", leave=False) as bar:
