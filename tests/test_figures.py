@@ -86,3 +86,15 @@ def test_the_benchmark_takes_turns_and_its_maps_look_like_maps():
     for pred, gt in made_up_maps(3, 400):
         assert set(np.unique(gt)) == {0, 255}
         assert pred[gt > 0].mean() > pred[gt == 0].mean() + 50
+
+
+def test_panels_draw_0_1_maps_and_masks_white(sets, write_png):
+    for i in range(3):
+        mask = cv2.imread(str(sets / "set" / "masks" / f"{i}.png"), cv2.IMREAD_GRAYSCALE) // 255
+        write_png(sets / "ones" / f"{i}.png", mask)
+        write_png(sets / "set" / "masks" / f"{i}.png", mask)
+    panels.write_panel(sets / "set", sets / "set", {"A": sets / "ones"}, sets / "panel.png", most=1)
+    _, mask, drawn = np.split(cv2.imread(str(sets / "panel.png"))[24 : 24 + panels.HEIGHT], 3, 1)
+    width = round(51 * panels.HEIGHT / 40)
+    for cell in (mask, drawn):
+        assert 0.1 < (cell[:, :width] == 255).mean() < 0.5

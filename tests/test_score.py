@@ -251,3 +251,60 @@ def test_columns_and_per_cent_are_what_a_paper_prints(sets, capsys):
     assert [float(x) for x in line.split()[1:]] == pytest.approx([100 * float(dice), 100 * float(recall)], abs=0.011)
     with pytest.raises(SystemExit, match="columns holds 'Dize'; protocol binary has Jaccard, Precision"):
         test_score.main([*map(str, arguments), "--columns", "Dize"])
+
+
+def test_a_group_that_finds_nothing_and_an_out_that_is_no_folder_are_met_before_scoring(sets, monkeypatch):
+    monkeypatch.setattr(scoring, "score", lambda *_: pytest.fail("an hour was lost"))
+    arguments = ["--gt", sets / "gt", "--pred", sets / "good"]
+    with pytest.raises(SystemExit, match=r"group is 'patient.*finds nothing in the name '0'"):
+        run(*arguments, "--by_group", "True", "--group", r"patient(\d+)")
+    (sets / "file").write_text("")
+    (sets / "full" / "tables.md").mkdir(parents=True)
+    for out in ("file", "full"):
+        with pytest.raises(SystemExit, match=rf"--out \S+{out} cannot be written to .*give another folder"):
+            run(*arguments, "--out", sets / out)
+
+
+def test_odd_names_break_no_table_and_run_in_no_spreadsheet(sets, capsys):
+    name = "=cmd\n| x"
+    arguments = ("--gt", sets / "gt" / "one", "--pred", f"{name}={sets / 'good' / 'one'}")
+    out = run(*arguments, "--out", sets / "out", capsys=capsys)
+    assert "\n=cmd | x  " in out
+    with open(sets / "out" / "scores.csv", newline="") as file:
+        assert {row["method"] for row in csv.DictReader(file)} == {f"'{name}"}
+    markdown, latex = ((sets / "out" / name).read_text() for name in ("tables.md", "tables.tex"))
+    assert "\n| =cmd \\| x | " in markdown
+    assert "\n=cmd | x & " in latex
+    assert [tables.no_formula(text) for text in ("+a", "-a", "@a", "a=b")] == ["'+a", "'-a", "'@a", "a=b"]
+
+
+def test_of_many_methods_each_is_tested_against_the_first_and_that_is_said(rng, monkeypatch):
+    names, scores = list("abcde"), noisy(rng, 5, 50)
+    methods = [(f"m{i}", names, scores) for i in range(8)]
+    assert [*statistics.paired_tests(methods)] == [("m0", f"m{i}") for i in range(1, 8)]
+    assert len(statistics.paired_tests(methods[:6])) == 15
+    monkeypatch.setattr(statistics, "intervals", lambda scores: dict.fromkeys(scores.names, (0, 1)))
+    rows = [tables.Row("set", method, 1, names, scores) for method, *_ in methods]
+    assert "(uncorrected), each against m0" in tables.confidence(rows)
+
+
+def test_what_is_kept_of_an_image_takes_2_kb_and_gives_its_curves(rng):
+    kept, together = noisy(rng, 30, 60), Scores(keep_curves=True)
+    kept.result()
+    assert sum(c.numel() * c.element_size() for bins in kept._bins for c in bins.values()) == 30 * 2048
+    for _ in range(3):
+        together.merge(kept.subset(range(30)))
+    for name, curves in kept.per_image_curves.items():
+        assert np.array_equal(together.per_image_curves[name], np.concatenate([curves] * 3))
+        blocks = [block[name] for block in together.curves_by_block(20)]
+        assert len(blocks) > 1
+        assert np.array_equal(np.concatenate(blocks), together.per_image_curves[name])
+
+
+def test_no_more_chunks_wait_than_the_processes_need():
+    asked = []
+    coming = (asked.append(i) or i for i in range(100))
+    ahead = scoring._ahead(coming, 8)
+    assert [next(ahead), next(ahead)] == [0, 1]
+    assert len(asked) == 9
+    assert [*ahead] == [*range(2, 100)]

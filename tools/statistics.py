@@ -11,7 +11,7 @@ from metrics import PROTOCOLS, Scores
 from metrics.official import f_measure
 
 ROUND = 250  # resamples at a time
-BLOCK = 1024  # images at a time
+BLOCK = 256  # images at a time: what their curves pass through takes 50 KB an image
 MOST_METHODS = 6  # of which all pairs are tested
 Method = tuple[str, list[str], Scores]
 
@@ -53,7 +53,7 @@ def _resampled(scores: Scores, draws: np.ndarray) -> dict[str, np.ndarray]:
         needed = needed - {"F"} | {"precision", "recall"}
     curves: dict[str, np.ndarray] = {}
     place = 0
-    for block in scores.curves_by_block() if needed else ():
+    for block in scores.curves_by_block(BLOCK) if needed else ():
         drawn = draws[:, place : place + len(block["F"])] / len(scores)
         for name in needed:
             curves[name] = curves.get(name, 0) + drawn @ block[name]
