@@ -8,7 +8,7 @@ import torch
 
 import train
 from engine.precision import Precision, apex_part
-from tests.test_train import small
+from tests.helpers import small
 
 OLD = """
 calls = []

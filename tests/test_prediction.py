@@ -15,14 +15,13 @@ import prediction_rgb
 import train
 from engine import run
 from tests.conftest import GOLDEN, ROOT
-from tests.test_net import filled, with_golden_batchnorm
-from tests.test_train import small
+from tests.helpers import filled, small, with_golden_batchnorm
 
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("snapshot") / "model-1"
-    torch.save(net.build("msnet").state_dict(), path)
+    torch.save(net.build("msnet", "tiny").state_dict(), path)
     return str(path)
 
 
@@ -47,6 +46,7 @@ def test_test_sets_of_a_config_go_to_a_folder_each(polyp_folder, snapshot, capsy
     shutil.copytree(polyp_folder / "TestDataset" / "small", polyp_folder / "TestDataset" / "other")
     shutil.rmtree(polyp_folder / "TestDataset" / "other" / "masks")  # predicting needs no masks
     arguments = ["--snapshot", snapshot, "--testpath", str(polyp_folder / "TestDataset"), "--testsets", "small,other"]
+    arguments += ["--backbone", "tiny"]
     prediction_rgb.main([*arguments, "--mapspath", str(polyp_folder / "maps"), "--size", "64", "--workers", "0"])
     for name in ("small", "other"):
         maps = sorted((polyp_folder / "maps" / name).iterdir())
@@ -64,7 +64,7 @@ def test_test_sets_of_a_config_go_to_a_folder_each(polyp_folder, snapshot, capsy
     ],
 )
 def test_what_cannot_work_is_refused_before_the_first_map(polyp_folder, snapshot, arguments, message):
-    common = ["--snapshot", snapshot, "--testpath", str(polyp_folder / "TestDataset"), "--mapspath"]
+    common = ["--backbone", "tiny", "--snapshot", snapshot, "--testpath", str(polyp_folder / "TestDataset"), "--mapspath"]
     with pytest.raises((FileNotFoundError, ValueError), match=message):
         prediction_rgb.main([*common, str(polyp_folder / "maps"), "--workers", "0", *arguments])
     assert not (polyp_folder / "maps").exists()
@@ -81,7 +81,8 @@ def test_an_output_folder_that_cannot_be_written_is_named(polyp_folder, snapshot
     (polyp_folder / "file").write_text("in the way")
     images = str(polyp_folder / "TestDataset" / "small")
     with pytest.raises(PermissionError, match="cannot write into .*file"):
-        prediction_rgb.main(["--snapshot", snapshot, "--images", images, "--out", str(polyp_folder / "file" / "maps")])
+        out = str(polyp_folder / "file" / "maps")
+        prediction_rgb.main(["--backbone", "tiny", "--snapshot", snapshot, "--images", images, "--out", out])
 
 
 def test_a_corrupt_image_stops_with_its_name_and_leaves_no_half_written_map(polyp_folder, snapshot):
@@ -89,9 +90,8 @@ def test_a_corrupt_image_stops_with_its_name_and_leaves_no_half_written_map(poly
     (folder / "001.png").write_bytes((folder / "001.png").read_bytes()[:300])
     out = polyp_folder / "maps"
     with pytest.raises(ValueError, match=r"001\.png cannot be decoded"):
-        prediction_rgb.main(
-            ["--snapshot", snapshot, "--images", str(folder), "--out", str(out), "--size", "64", "--test_batch", "1"]
-        )
+        words = ["--backbone", "tiny", "--snapshot", snapshot, "--images", str(folder), "--out", str(out)]
+        prediction_rgb.main([*words, "--size", "64", "--test_batch", "1"])
     assert [path.name for path in out.iterdir()] == ["000.png"]
 
 
@@ -103,6 +103,7 @@ def test_a_size_other_than_the_runs_is_noted(polyp_folder, tmp_path, capsys):
     train.train(small(polyp_folder))
     images = str(polyp_folder / "TestDataset" / "small" / "images")
     words = ["--snapshot", str(polyp_folder / "saved" / "model-1"), "--images", images, "--workers", "0"]
+    words += ["--backbone", "tiny"]
     prediction_rgb.main([*words, "--out", str(tmp_path / "a"), "--size", "64"])
     assert "NOTE" not in capsys.readouterr().out
     prediction_rgb.main([*words, "--out", str(tmp_path / "b"), "--size", "96"])
@@ -125,6 +126,7 @@ def test_clips_keep_their_tree_and_existing_maps_are_skipped(polyp_folder, snaps
         shutil.copytree(polyp_folder / "TestDataset" / "small" / "images", clips / clip)
     out = polyp_folder / "maps"
     arguments = ["--snapshot", snapshot, "--images", str(clips), "--out", str(out), "--size", "64"]
+    arguments += ["--backbone", "tiny"]
     prediction_rgb.main(arguments)
     first = predicted(out)
     assert sorted(first) == ["a/000.png", "a/001.png", "b/000.png", "b/001.png"]
