@@ -69,7 +69,7 @@ class LossNet(nn.Module):
 
 
 def _random_features() -> nn.Sequential:
-    """`vgg16(weights=None).features` without its classifier: 124 of 138 million weights, most of the time to make it."""
+    """`vgg16(weights=None).features`, without making the classifier: 124 of VGG-16's 138 million weights."""
     features = make_layers(cfgs["D"])
     for module in features:
         if isinstance(module, nn.Conv2d):

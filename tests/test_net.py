@@ -71,6 +71,7 @@ def test_float64_losses_gradients_and_buffers_equal_the_originals(name, golden):
         np.testing.assert_allclose(own, golden[key], rtol=1e-6, atol=1e-6 * np.abs(golden[key]).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_first_four_training_steps_equal_the_originals(name, golden):
     from configs import Config

@@ -141,7 +141,8 @@ def test_folds_are_trained_predicted_and_scored_as_mean_and_std(polyp_folder, ca
         lists = read_split(polyp_folder / "saved" / f"fold-{fold}" / "split.json")
         assert sorted(lists["train"] + lists["test"]) == [pair.name for pair in find_pairs(cfg.datapath)]
         seen += lists["test"]
-        flags = ["--datapath", cfg.datapath, "--mapspath", cfg.mapspath, "--folds", "3", "--size", "64", "--backbone", "tiny"]
+        flags = ["--datapath", cfg.datapath, "--mapspath", cfg.mapspath, "--folds", "3"]
+        flags += ["--size", "64", "--backbone", "tiny"]
         snapshot = str(polyp_folder / "saved" / f"fold-{fold}" / "model-1")
         prediction_rgb.main([*flags, "--fold", str(fold), "--snapshot", snapshot, "--workers", "0"])
         assert sorted(path.stem for path in (polyp_folder / "maps" / f"fold-{fold}").iterdir()) == lists["test"]

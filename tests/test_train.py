@@ -133,7 +133,7 @@ def test_missing_imagenet_weights_say_file_address_and_fix(polyp_folder, monkeyp
     monkeypatch.setenv("MSNET_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"(?s)res2net50_v1b_26w_4s-3cf99910\.pth.*python -m weights res2net50"):
-        train.train(small(polyp_folder, backbone_weights="imagenet"))
+        train.train(small(polyp_folder, backbone="res2net50", backbone_weights="imagenet"))
     assert not (polyp_folder / "saved").exists()
 
 
