@@ -80,7 +80,7 @@ def machine_memory() -> int | None:
         return None
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = Path(path).read_text().strip() if Path(path).is_file() else ""
+        text = Path(path).read_text(encoding="utf-8").strip() if Path(path).is_file() else ""
         limits += [int(text)] if text.isdigit() else []  # or "max"
     return min(limits)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import vgg16
+from torchvision.models.vgg import cfgs, make_layers
 
 import weights
 
@@ -28,7 +28,7 @@ class LossNet(nn.Module):
 
     def __init__(self, weights: bool | str | Path | None = None):
         super().__init__()
-        features = vgg16(weights=None).features
+        features = _random_features()
         if weights:
             _load_features(features, "vgg16" if weights is True else weights)
         self.blocks = nn.ModuleList(features[start:stop] for start, stop in SLICES)
@@ -66,6 +66,16 @@ class LossNet(nn.Module):
         # normalising and resizing are linear, in either order the same: a grey map is resized once, not three times
         small = F.interpolate(maps, (SIDE, SIDE), mode="bilinear", align_corners=False)
         return (small - self.mean) / self.std
+
+
+def _random_features() -> nn.Sequential:
+    """`vgg16(weights=None).features`, without making the classifier: 124 of VGG-16's 138 million weights."""
+    features = make_layers(cfgs["D"])
+    for module in features:
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+    return features
 
 
 def _load_features(features: nn.Sequential, path: str | Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
+import tests.helpers  # noqa: F401 - its tiny backbone has a name in these processes too
 import train
 from configs import Config
 from engine import run

@@ -19,7 +19,7 @@ from configs import Config
 from dataset import Batches, Data
 from engine import distributed
 from metrics import Scores
-from tests.test_train import small
+from tests.helpers import small
 from tools import tables
 from validation import validate
 
@@ -182,7 +182,7 @@ def test_every_layer_is_trained_predicted_and_scored(goals, capsys):
     cfg = small(goals, scales=(88,), test_batch=2, **fields)
     train.train(cfg)
     config = goals / "mine.py"
-    given = {name: getattr(cfg, name) for name in ("size", "scales", "test_batch", *settings())}
+    given = {name: getattr(cfg, name) for name in ("backbone", "size", "scales", "test_batch", *settings())}
     config.write_text(f"from configs import Config\nconfig = Config(**{given!r})\n")
     shared = [str(config), "--testpath", str(goals / "TestDataset"), "--testsets", "small", "--workers", "0"]
     shared += ["--mapspath", str(goals / "maps")]
@@ -216,7 +216,7 @@ def test_every_layer_is_trained_predicted_and_scored(goals, capsys):
     for row in json.loads((goals / "binary" / "summary.json").read_text()):
         assert row["scores"] == summary[row["dataset"]]
 
-    network = train.net.load_checkpoint(train.net.build("msnet", classes=4), goals / "saved" / "model-2")
+    network = train.net.load_checkpoint(train.net.build("msnet", "tiny", classes=4), goals / "saved" / "model-2")
     log = train.Log(goals / "log.csv")
     pairs = files.find_pairs(cfg.valpath)
     found = validate(network, pairs, cfg, distributed.Team(0, 1, torch.device("cpu")), log)

@@ -12,9 +12,9 @@ import train
 from engine import checkpoint, distributed
 from files import find_pairs
 from net.blocks import BoxView
+from tests.helpers import losses, small
 from tests.lives import server
 from tests.test_resume import start, wait_for
-from tests.test_train import losses, small
 from tools.demo_data import write_demo_data
 from validation import validate
 
@@ -59,12 +59,13 @@ def together(target, size: int, *arguments) -> None:
     assert [process.exitcode for process in processes] == [0] * size
 
 
+@pytest.mark.slow
 def test_two_processes_of_four_images_equal_one_of_eight(tmp_path):
     """Seventeen images: the third batch of an epoch has one, which one process trains on and the other stands by."""
     import dataclasses
 
     write_demo_data(tmp_path, train=17, test=1)
-    fields = dataclasses.asdict(small(tmp_path, batch=8, lr=1e-3, scales=(64, 80)))
+    fields = dataclasses.asdict(small(tmp_path, backbone="res2net50", batch=8, lr=1e-3, scales=(64, 80)))
     found = []
     for size in (1, 2):
         together(steps, size, fields, str(tmp_path / f"model-{size}"))
@@ -109,8 +110,9 @@ def test_a_box_view_with_synchronised_statistics_equals_the_whole_batch(tmp_path
     torch.testing.assert_close(running_var, view.norm.running_var)
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_with_one_and_validates_every_image_once(polyp_folder, monkeypatch):
-    fields = {"val_fraction": 0.5, "batch": 3, "save_every": 0}
+    fields = {"backbone": "res2net50", "val_fraction": 0.5, "batch": 3, "save_every": 0}
     run = start(polyp_folder, 2, epoch=2, **fields)
     assert run.wait() == [0, 0], run.said()
     assert (polyp_folder / "out-1.txt").read_text() == "", "one process speaks"
@@ -130,6 +132,7 @@ def test_a_run_of_two_processes_goes_on_with_one_and_validates_every_image_once(
     assert len(losses(polyp_folder)) == 4
 
 
+@pytest.mark.slow
 def test_when_one_process_dies_the_others_stop_and_the_run_resumes(polyp_folder):
     run = start(polyp_folder, 2, epoch=30)
     last = polyp_folder / "saved" / "last.pt"

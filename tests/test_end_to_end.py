@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import cv2
+import pytest
 
 from tests.conftest import ROOT
 
@@ -15,6 +16,7 @@ def python(*words) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_train_predict_score_and_look(polyp_folder):
     saved, maps, test = polyp_folder / "saved", polyp_folder / "maps", polyp_folder / "TestDataset"
     common = ["--network", "m2snet", "--size", "64", "--workers", "1", "--device", "cpu"]

@@ -64,6 +64,7 @@ def test_a_field_is_mirrored_and_turned_with_its_image_and_ends_where_the_image_
 
 
 @pytest.mark.parametrize(("classes", "weighted"), [(1, False), (2, True)])
+@pytest.mark.usefixtures("short_sighted")
 def test_nothing_outside_is_learned_from(classes, weighted):
     torch.manual_seed(0)
     logits = torch.randn(2, classes, 64, 64, dtype=torch.float64, requires_grad=True)

@@ -14,23 +14,10 @@ from engine.precision import Precision
 from lossnet import LossNet, total_loss
 from net.blocks import BoxView
 from tests.conftest import GOLDEN
+from tests.helpers import TinyBackbone, filled, with_golden_batchnorm
 from train import build_optimiser, learning_rate, set_learning_rate
 
 NETWORKS = ("msnet", "m2snet")
-
-
-def filled(name: str) -> net.MSNet:
-    return recipe.fill(net.build(name))
-
-
-def with_golden_batchnorm(network: net.MSNet, name: str, golden: dict) -> net.MSNet:
-    prefix = f"{name}/bn/"
-    stored = {
-        key.removeprefix(prefix): torch.from_numpy(value) for key, value in golden.items() if key.startswith(prefix)
-    }
-    assert stored
-    network.load_state_dict({**network.state_dict(), **stored})
-    return network.eval()
 
 
 @pytest.mark.parametrize(("name", "entries", "parameters"), [("msnet", 680, 29_741_329), ("m2snet", 690, 29_741_585)])
@@ -84,6 +71,7 @@ def test_float64_losses_gradients_and_buffers_equal_the_originals(name, golden):
         np.testing.assert_allclose(own, golden[key], rtol=1e-6, atol=1e-6 * np.abs(golden[key]).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_first_four_training_steps_equal_the_originals(name, golden):
     from configs import Config
@@ -160,21 +148,6 @@ def test_the_backbone_is_timms_res2net50d_bit_for_bit():
     image = recipe.images(1, 96, 128, 3)
     with torch.inference_mode():
         torch.testing.assert_close(ours(image), other(image), rtol=0, atol=0)
-
-
-class TinyBackbone(torch.nn.Module):
-    """A backbone of another family: level 1 has not 64 channels, so it needs a reduction."""
-
-    channels = {1: 8, 2: 8, 3: 8, 4: 8, 5: 8}
-    smallest = 32
-
-    def __init__(self):
-        super().__init__()
-        self.stem = torch.nn.Conv2d(3, 8, 4, stride=4)
-
-    def features(self, image):
-        level = self.stem(image)
-        return {1: level} | {k: F.avg_pool2d(level, 2 ** (k - 2), ceil_mode=True) for k in range(2, 6)}
 
 
 @pytest.mark.parametrize("make", [net.MSNet, net.M2SNet])

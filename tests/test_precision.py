@@ -9,7 +9,7 @@ import torch
 
 import train
 from engine.precision import Precision, apex_part, write_momentum
-from tests.test_train import small
+from tests.helpers import small
 
 OLD = """
 calls = []

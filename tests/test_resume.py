@@ -18,13 +18,13 @@ from engine import checkpoint
 from engine.log import Log
 from engine.stop import Stop
 from files import read_split
+from tests.helpers import losses, small
 from tests.lives import Run, read_for_ever
-from tests.test_train import losses, small
 
 
 def start(folder, size=1, **fields) -> Run:
     """A run in processes of its own, saving after every step."""
-    cfg = small(folder, **({"epoch": 3, "batch": 2, "save_every": 1} | fields))
+    cfg = small(folder, **({"epoch": 3, "batch": 2, "save_every": 1, "backbone": "res2net50"} | fields))
     return Run(folder, dataclasses.asdict(cfg), size)
 
 
@@ -36,6 +36,7 @@ def wait_for(path, run, seconds=90.0) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2], ids=["one_process", "two_processes"])
 def test_a_run_killed_at_twenty_random_moments_ends_bit_identical(polyp_folder, size):
     fields = {"epoch": 5, "batch": 3, "check_data": False, "ema": 0.9 * (size == 1), "workers": size - 1}
@@ -96,7 +97,7 @@ def is_running(pid: int) -> bool:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_says_how_to_go_on(polyp_folder, number, code):
-    run = start(polyp_folder, epoch=30, workers=1)
+    run = start(polyp_folder, epoch=300, workers=1, backbone="tiny")
     wait_for(polyp_folder / "saved" / "last.pt", run)
     os.kill(run.processes[0].pid, number)
     assert run.wait() == [code], run.said()
@@ -218,7 +219,7 @@ def test_validation_chooses_model_best_by_the_score_that_prediction_would_get(po
 
     best = polyp_folder / "saved" / "model-best"
     arguments = ["--snapshot", str(best), "--images", cfg.datapath, "--out", str(tmp_path / "maps")]
-    prediction_rgb.main([*arguments, "--size", "64", "--workers", "0", "--device", "cpu"])
+    prediction_rgb.main([*arguments, "--backbone", "tiny", "--size", "64", "--workers", "0", "--device", "cpu"])
     scores = Scores()
     for pair in held_out:
         scores.update(read_map(tmp_path / "maps" / f"{pair.name}.png")[0], read_mask(*pair.masks))

@@ -26,7 +26,7 @@ from files import (
     write_split,
 )
 from files.splits import fingerprint
-from tests.test_train import small
+from tests.helpers import small
 
 BUSI = [f"{kind}/{kind} ({i})" for kind, count in (("benign", 437), ("malignant", 210)) for i in range(1, count + 1)]
 
@@ -189,7 +189,8 @@ def test_folds_are_trained_predicted_and_scored_as_mean_and_std(polyp_folder, ca
         lists = read_split(polyp_folder / "saved" / f"fold-{fold}" / "split.json")
         assert sorted(lists["train"] + lists["test"]) == [pair.name for pair in find_pairs(cfg.datapath)]
         seen += lists["test"]
-        flags = ["--datapath", cfg.datapath, "--mapspath", cfg.mapspath, "--folds", "3", "--size", "64"]
+        flags = ["--datapath", cfg.datapath, "--mapspath", cfg.mapspath, "--folds", "3"]
+        flags += ["--size", "64", "--backbone", "tiny"]
         snapshot = str(polyp_folder / "saved" / f"fold-{fold}" / "model-1")
         prediction_rgb.main([*flags, "--fold", str(fold), "--snapshot", snapshot, "--workers", "0"])
         assert sorted(path.stem for path in (polyp_folder / "maps" / f"fold-{fold}").glob("*.png")) == lists["test"]

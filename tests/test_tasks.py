@@ -123,7 +123,7 @@ def test_a_task_trains_two_steps_predicts_and_scores(tmp_path, make, capsys, mon
     here = {name: str(tmp_path / getattr(cfg, name)) for name in ("datapath", "testpath", "savepath", "mapspath")}
     flags = [text for name, value in here.items() for text in (f"--{name}", value)]
     flags += ["--backbone_weights", "random", "--lossnet_factor", "0", "--size", "64", "--scales", "64"]
-    flags += ["--workers", "0", "--epoch", "2", "--batch", "3"]
+    flags += ["--backbone", "tiny", "--workers", "0", "--epoch", "2", "--batch", "3"]
     train.main([config, *flags])
     folder = Path(dataclasses.replace(cfg, **here).run_folder)
     assert len((folder / "log.csv").read_text().splitlines()) > 2

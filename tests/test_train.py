@@ -17,29 +17,7 @@ from engine import checkpoint, run
 from engine.precision import Precision
 from files import find_pairs, writing
 from net.res2net import Res2Net50
-
-
-def small(folder, **fields) -> Config:
-    """A Config that trains in seconds."""
-    defaults = {
-        "datapath": str(folder / "TrainDataset"),
-        "savepath": str(folder / "saved"),
-        "backbone_weights": "random",
-        "lossnet_weights": "random",
-        "lossnet_factor": 0.0,
-        "epoch": 1,
-        "batch": 3,
-        "size": 64,
-        "scales": (64,),
-        "workers": 0,
-        "device": "cpu",
-    }
-    return Config(**(defaults | fields))
-
-
-def losses(folder) -> list[float]:
-    with open(folder / "saved" / "log.csv") as file:
-        return [float(row["total"]) for row in csv.DictReader(file)]
+from tests.helpers import losses, small
 
 
 class Tiny(torch.nn.Module):
@@ -78,6 +56,7 @@ def test_the_backbone_is_a_group_of_its_own_at_its_own_ratio():
     assert (rest["momentum"], rest["weight_decay"], rest["nesterov"]) == (0.9, 5e-4, True)
 
 
+@pytest.mark.usefixtures("short_sighted")
 def test_a_run_keeps_the_epochs_past_two_thirds_and_the_last(polyp_folder, capsys):
     train.train(small(polyp_folder, epoch=4, lossnet_factor=0.1))
     saved = polyp_folder / "saved"
@@ -90,7 +69,7 @@ def test_a_run_keeps_the_epochs_past_two_thirds_and_the_last(polyp_folder, capsy
         "split.json",
         "tensorboard",
     ]
-    net.load_checkpoint(net.build(), saved / "model-4")
+    net.load_checkpoint(net.build(backbone="tiny"), saved / "model-4")
     record = json.loads((saved / "config.json").read_text())
     assert record["config"]["epoch"] == 4
     assert record["packages"]["torch"] == torch.__version__.split("+")[0]
@@ -135,7 +114,7 @@ def test_a_small_batch_can_be_overfitted(polyp_folder):
 def test_bfloat16_starts_close_to_float32(polyp_folder):
     first = {}
     for amp in ("off", "native-bf16"):
-        train.train(small(polyp_folder, amp=amp, batch=6))
+        train.train(small(polyp_folder, backbone="res2net50", amp=amp, batch=6))
         first[amp] = losses(polyp_folder)[0]
     assert first["off"] != first["native-bf16"]
     assert first["off"] == pytest.approx(first["native-bf16"], rel=0.02)
@@ -175,7 +154,7 @@ def test_missing_imagenet_weights_say_file_address_and_fix(polyp_folder, monkeyp
     monkeypatch.setenv("MSNET_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"(?s)res2net50_v1b_26w_4s-3cf99910\.pth.*python -m weights res2net50"):
-        train.train(small(polyp_folder, backbone_weights="imagenet"))
+        train.train(small(polyp_folder, backbone="res2net50", backbone_weights="imagenet"))
     assert not (polyp_folder / "saved").exists()
 
 
@@ -252,6 +231,7 @@ def test_a_worker_that_dies_and_a_file_that_vanishes_are_named(polyp_folder, mon
         train.train(cfg)
 
 
+@pytest.mark.slow
 def test_a_compiled_network_trains_at_several_sides_to_the_same_losses(polyp_folder, monkeypatch):
     """The graph is traced and differentiated as for the compiler; turning it into machine code would take minutes.
 

@@ -552,6 +552,7 @@ def test_all_downloads_every_known_weight(server, table_of, monkeypatch, capsys)
     assert "small.pth" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_python_dash_m_weights_runs_without_network():
     root = Path(weights.__file__).parent.parent
     listing = subprocess.run([sys.executable, "-m", "weights"], cwd=root, capture_output=True, text=True, check=True)
