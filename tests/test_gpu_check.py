@@ -9,7 +9,7 @@ import torch
 import net
 from lossnet import vgg
 from metrics import PROTOCOLS
-from tests.test_net import TinyBackbone
+from tests.helpers import TinyBackbone
 from tools.benchmark.clock import interleaved
 from tools.gpu_check import __main__ as gpu_check
 from tools.gpu_check import equality, training
