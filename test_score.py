@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if cfg.by_group:  # a pattern that finds nothing in a name is refused here
             deque((group_of(name, cfg.group) for job in jobs for name in job.names), maxlen=0)
         if given.out:
-            require_writable(given.out)
+            require_writable(given.out, tables.FILES)
     except (ValueError, OSError) as error:
         raise SystemExit(f"test_score.py: error: {error}") from error
 

@@ -230,29 +230,33 @@ def fingerprint(path: str | Path) -> str:
     return found.hexdigest()[:16]
 
 
-def seen_by(snapshot: str | Path, images: dict[str, Path], by_name: bool = False) -> list[str]:
-    """The names of `images` that a checkpoint was trained, or chosen, by, as the split.json beside it says.
-
-    Known again as files, of whatever name; with `by_name` also by name, as pairs of the run's own datapath are.
-    """
-    snapshot = Path(snapshot)
-    # a new run in its folder sets a checkpoint and its record aside together
-    beside = snapshot.with_name("split-before.json" if snapshot.name.endswith("-before") else "split.json")
-    if not beside.is_file():
-        return []
-    parts = read_split(beside)
-    names = {*parts.get("train", ()), *parts.get("validation", ())} if by_name else set()
-    files = json.loads(beside.read_text(encoding="utf-8")).get(SEEN, {})  # none in those of older runs
-    return [name for name, path in images.items() if name in names or (files and fingerprint(path) in files)]
+def seen_by(snapshot: str | Path, images: dict[str, Path]) -> list[str]:
+    """The names of `images` that a checkpoint was trained, or chosen, by: known again as files, of whatever name."""
+    beside = _split_beside(snapshot)
+    # none in the records of older runs
+    files = json.loads(beside.read_text(encoding="utf-8")).get(SEEN, {}) if beside.is_file() else {}
+    return [name for name, path in images.items() if files and fingerprint(path) in files]
 
 
 def require_unseen(snapshot: str | Path, pairs: Sequence[Pair]) -> None:
-    """ValueError if the split.json beside a checkpoint says that it was trained, or chosen, by one of `pairs`."""
-    if known := seen_by(snapshot, {pair.name: pair.image for pair in pairs}, by_name=True):
+    """ValueError if the split.json beside a checkpoint names one of `pairs` as trained, or chosen, by.
+
+    By name alone: public sets hold one picture twice (BUSI does), and deal it into two folds.
+    """
+    beside = _split_beside(snapshot)
+    parts = read_split(beside) if beside.is_file() else {}
+    seen = {*parts.get("train", ()), *parts.get("validation", ())}
+    if known := [pair.name for pair in pairs if pair.name in seen]:
         raise ValueError(
             f"{snapshot} was trained on {len(known)} of the {len(pairs)} images that are held out here, first "
-            f"{known[0]} (by the list beside it); is it of another fold, seed or split?"
+            f"{known[0]} ({beside}); is it of another fold, seed or split?"
         )
+
+
+def _split_beside(snapshot: str | Path) -> Path:
+    """The record of what a checkpoint was trained on; a new run in its folder sets both aside together."""
+    snapshot = Path(snapshot)
+    return snapshot.with_name("split-before.json" if snapshot.name.endswith("-before") else "split.json")
 
 
 def _bare(name: str) -> str:

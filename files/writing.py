@@ -79,11 +79,16 @@ def write_picture(path: str | Path, picture: np.ndarray, lasting: bool = False) 
     write_file(path, encoded.data.tobytes(), lasting)
 
 
-def require_writable(folder: str | Path) -> Path:
-    """Make `folder` and prove that a file can be written there, before hours are spent; PermissionError if not."""
+def require_writable(folder: str | Path, names: Iterable[str] = ()) -> Path:
+    """Make `folder` and prove that files, such as `names`, can be written there, before hours are spent.
+
+    PermissionError if not.
+    """
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if in_the_way := [name for name in names if (folder / name).is_dir()]:
+            raise IsADirectoryError(f"{in_the_way[0]} is a folder there")
         probe = folder / f".{secrets.token_hex(8)}.part"
         try:
             with open(probe, "xb") as file:

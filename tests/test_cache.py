@@ -61,7 +61,7 @@ def test_a_containers_limit_is_what_there_is(monkeypatch, tmp_path):
         def is_file(self):
             return str(self).endswith("memory.max")
 
-        def read_text(self, *_):
+        def read_text(self, *_, **__):
             return "5242880\n"
 
     monkeypatch.setattr("files.cache.Path", Limits)

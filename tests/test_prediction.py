@@ -80,8 +80,8 @@ def test_masks_beside_images_are_not_predicted_and_what_is_left_aside_is_said(po
     shutil.copytree(polyp_folder / "TestDataset" / "small" / "masks", folder / "GT")
     (folder / "notes.txt").write_text("")
     arguments = ["--snapshot", snapshot, "--images", str(folder), "--out", str(out), "--size", "64", "--workers", "0"]
-    prediction_rgb.main(arguments)
-    assert sorted(path.name for path in out.iterdir()) == ["000.png", "001.png"]
+    prediction_rgb.main([*TINY, *arguments])
+    assert sorted(path.name for path in out.iterdir()) == ["000.png", "001.png", "maps.json"]
     said = f"NOTE: not predicted: 3 other files (2 .png, 1 .txt), first {folder}/GT/000.png\n"
     assert said in capsys.readouterr().out
 
@@ -161,7 +161,7 @@ def test_maps_of_images_that_were_trained_on_are_noted(polyp_folder, tmp_path, c
     monkeypatch.setattr(prediction_rgb, "predict", lambda *_: None)
     files.write_split(tmp_path / "split.json", files.Parts(files.find_pairs(polyp_folder / "TrainDataset")[:4], [], []))
     for images, note in (("TrainDataset/image", "4 of 6 images were trained on or chosen by, first 000"), ("Test", "")):
-        folder = polyp_folder / ("TestDataset/small" if images == "Test" else images)
+        folder = polyp_folder / ("TestDataset/small/images" if images == "Test" else images)
         words = ["--snapshot", str(tmp_path / "model-1"), "--images", str(folder), "--out", str(tmp_path / "maps")]
         prediction_rgb.main(words)
         said = capsys.readouterr().out

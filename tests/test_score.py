@@ -261,7 +261,7 @@ def test_a_group_that_finds_nothing_and_an_out_that_is_no_folder_are_met_before_
     (sets / "file").write_text("")
     (sets / "full" / "tables.md").mkdir(parents=True)
     for out in ("file", "full"):
-        with pytest.raises(SystemExit, match=rf"--out \S+{out} cannot be written to .*give another folder"):
+        with pytest.raises(SystemExit, match=rf"cannot write into \S+{out} .*change the path"):
             run(*arguments, "--out", sets / out)
 
 

@@ -306,7 +306,9 @@ def test_a_run_begun_under_older_rules_goes_on_as_it_began(polyp_folder, tiny, c
 def test_a_new_run_sets_the_checkpoints_of_an_earlier_one_aside(polyp_folder, tiny, capsys):
     train.train(small(polyp_folder, epoch=2, seed=1))
     train.train(small(polyp_folder, epoch=1, seed=2))
-    assert "last.pt, log.csv, config.json, split.json, model-2 of an earlier run" in capsys.readouterr().out
+    assert (
+        "last.pt, log.csv, config.json, packages.txt, split.json, model-2 of an earlier run" in capsys.readouterr().out
+    )
     assert train.models_in(polyp_folder / "saved") == ["model-1"]
 
 

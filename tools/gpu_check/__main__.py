@@ -24,6 +24,7 @@ import torchvision
 from tqdm import tqdm
 
 from engine import run
+from files import write_file
 from lossnet import LossNet
 from metrics import PROTOCOLS
 from net import NETWORKS
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"\n{len(lines)} lines in {time.perf_counter() - start:.0f} s, {len(wrong)} wrong", *wrong, sep="\n")
     if given.json:
         found = {"machine": machine, "sizes": vars(sizes), "seconds": seconds, "wrong": len(wrong)}
-        given.json.write_text(json.dumps(found | {"lines": [line.record() for line in lines]}, indent=2) + "\n")
+        write_file(given.json, json.dumps(found | {"lines": [line.record() for line in lines]}, indent=2) + "\n")
     return 1 if wrong else 0
 
 
