@@ -25,7 +25,6 @@ def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distribut
     A class that no mask shows is none of them: a network that finds nothing would have a perfect score for it.
     """
     names = [*cfg.labels] or [""]
-    shown = torch.zeros(len(names), dtype=torch.int64)  # masks that show the class
     scores, mine = [Scores("official") for _ in names], pairs[team.rank :: team.size]
     distributed.follow_first(network)
     was_training, _ = network.training, network.eval()
@@ -48,21 +47,18 @@ def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distribut
                 within = read_mask(pair.within) > 127 if pair.within else None
                 for score, plane, gt in zip(scores, pred, gts, strict=True):
                     score.update(np.array(native_map(plane, *size)), gt, within)
-                inside = gts > 127 if within is None else (gts > 127) & within
-                shown += torch.from_numpy(inside.any((1, 2)))
                 small.append(np.stack([resize(gt, cfg.sides) for gt in gts]))
             if number == 0:
                 log.panel("validation/image | mask | map", image, torch.from_numpy(np.stack(small)) / 255, preds)
             bar.update(len(batch))
     network.train(was_training)
-    found = {name: merged(score).result()[cfg.val_score] for name, score in zip(names, scores, strict=True)}
-    there = dict(zip(names, distributed.total(shown).tolist(), strict=True))
-    found = {name: value if there[name] else math.nan for name, value in found.items()}
+    whole = {name: merged(score) for name, score in zip(names, scores, strict=True)}
+    found = {name: s.result()[cfg.val_score] if s.with_foreground else math.nan for name, s in whole.items()}
     if len(found) > 1:
         for name, value in found.items():
             log.scalar(f"validation/{name} {cfg.val_score}", value)
     counted = cfg.scored or names
-    if team.writes and (absent := [name for name in counted if not there[name]]):
+    if team.writes and (absent := [name for name in counted if not whole[name].with_foreground]):
         what = ", ".join(filter(None, absent)) or "anything"
         warnings.warn(
             f"no mask of the {len(pairs)} held out shows {what}: {cfg.val_score} is the mean of "

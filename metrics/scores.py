@@ -59,6 +59,7 @@ class Scores:
         self._waiting: list[tuple[Tensor, Tensor]] = []  # (N, 4, 2, 256) counts and (N,) spatial scores each
         self._faults: Tensor | None = None  # from devices that are not waited for
         self._warned = False
+        self._with_foreground: Tensor | int = 0
         self._top: Tensor | int = 0  # the highest level of all maps; 0/1 maps are told by it
 
     def __len__(self) -> int:
@@ -120,6 +121,12 @@ class Scores:
         return dict(zip(self.names, self._table().isnan().sum(0).tolist(), strict=True))
 
     @property
+    def with_foreground(self) -> int:
+        """Number of images whose gt has foreground; where it is 0, the class that is scored is nowhere to be found."""
+        self._settle()
+        return int(self._with_foreground)
+
+    @property
     def curves(self) -> dict[str, np.ndarray]:
         """Mean curves over the thresholds, highest first: precision, recall, F, E, Dice, IoU (pranet: specificity)."""
         return {name: curve.numpy() for name, curve in self._mean_curves().items()}
@@ -154,6 +161,7 @@ class Scores:
         places = torch.as_tensor(images, dtype=torch.int64)
         chosen._rows = [self._table()[places]]
         chosen._bins = [{name: counts[places] for name, counts in self._kept().items()}]
+        chosen._with_foreground = int(chosen._bins[0]["foreground"].any(1).sum())
         for block in chosen.curves_by_block():
             chosen._add_curves({name: torch.from_numpy(curve) for name, curve in block.items()})
         return chosen
@@ -169,6 +177,7 @@ class Scores:
         other._settle()
         self._rows += other._rows
         self._bins += other._bins
+        self._with_foreground = int(self._with_foreground) + int(other._with_foreground)
         self._top = max(int(self._top), int(other._top))
         if other._faults is not None:
             self._faults = (
@@ -186,6 +195,7 @@ class Scores:
             "rows": self._table() if len(self) else torch.zeros(0, len(self.names), dtype=torch.float64),
             "curve_sums": {name: total.cpu() for name, total in self._curve_sums.items()},
             "bins": [self._kept()] if self._bins else [],
+            "with_foreground": self.with_foreground,
             "top": int(self._top),
         }
 
@@ -197,7 +207,8 @@ class Scores:
             raise ValueError(f"state with keep_curves={not self.keep_curves}; make Scores with the same setting")
         self._rows = [state["rows"]] if len(state["rows"]) else []
         self._curve_sums, self._bins = dict(state["curve_sums"]), list(state["bins"])
-        self._waiting, self._faults, self._top = [], None, state["top"]
+        self._waiting, self._faults = [], None
+        self._with_foreground, self._top = state["with_foreground"], state["top"]
 
     def _measure(
         self, pred: Tensor, gt: Tensor, within: Tensor | None = None
@@ -245,6 +256,7 @@ class Scores:
         rules = self._rules
         found = rules.scores(summary) | dict.fromkeys(rules.spatial, spatial)
         self._rows.append(torch.stack([found[name] for name in self.names], 1))
+        self._with_foreground = (summary.foreground.sum(1) > 0).sum() + self._with_foreground
         if self.keep_curves:
             self._bins.append(bins_of(summary))
         self._add_curves(self._curves_of(summary))

@@ -316,6 +316,21 @@ def test_the_mean_of_classes_needs_them_all_and_says_what_is_undefined(scored):
     assert np.isnan(mean.lines["B"][0]["MED"])
 
 
+def test_a_class_that_no_mask_shows_is_out_of_the_mean_and_said():
+    rows, nothing = [], np.zeros((20, 20), np.uint8)
+    for part, gt in (("rim", np.eye(20, dtype=bool)), ("core", nothing > 0)):
+        scores = Scores(keep_curves=True)
+        scores.update(nothing, gt)  # a network that finds nothing, which is perfect where nothing is
+        rows.append(tables.Row("set", "A", 1, ["a"], scores, part))
+    assert [row.scores.with_foreground for row in rows] == [1, 0]
+    assert rows[1].scores.result()["M_dice"] == 1
+    *_, mean = tables.blocks(rows)
+    assert mean.lines["A"][0]["M_dice"] == rows[0].scores.result()["M_dice"] < 1e-6
+    assert "mean of rim, core, core left out where no mask shows it" in mean.title
+    whole = Scores(keep_curves=True).merge(rows[0].scores).merge(rows[1].scores)
+    assert (whole.with_foreground, whole.subset([1]).with_foreground) == (1, 0)
+
+
 def test_label_images_scored_as_masks_are_noted(scored, capsys):
     small_set = scored / "TestDataset" / "small"
     with pytest.warns(UserWarning, match="the gt has more"):

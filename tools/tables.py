@@ -135,12 +135,16 @@ def _mean_of_classes(rows: Sequence[Row]) -> Block:
     scores = rows[0].scores
     lines: dict[str, list[dict[str, float]]] = {}
     for method, run in dict.fromkeys((row.method, row.run) for row in counting):
-        mine = {row.part: row.scores.result() for row in counting if (row.method, row.run) == (method, run)}
+        mine = [row for row in counting if (row.method, row.run) == (method, run)]
+        # one that no mask shows would be perfect for a network that finds nothing
+        shown = [row.scores.result() for row in mine if row.scores.with_foreground]
         # a class that could not be scored leaves no mean: one of the others would be of something else
         lacking = dict.fromkeys(scores.names, math.nan)
-        mean = _mean(list(mine.values()), scores.undefined_rule) if len(mine) == len(parts) else lacking
+        mean = _mean(shown, scores.undefined_rule) if shown and len(mine) == len(parts) else lacking
         lines.setdefault(method, []).append(mean)
     title = f"{rows[0].dataset}, mean of {', '.join(parts)}{_runs([row for row in counting if row.part == parts[0]])}"
+    absent = dict.fromkeys(row.part for row in counting if not row.scores.with_foreground)
+    title += f", {' and '.join(absent)} left out where no mask shows it" if absent else ""
     return Block(f"{title}, protocol {scores.protocol}", scores.protocol, lines)
 
 
