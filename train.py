@@ -86,21 +86,24 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
         run.write_record(folder / "config.json", cfg, device)
         write_split(folder / "split.json", pairs)
     loader, batches = build_loader(cfg, pairs.train, team)
-    log = Log(folder / "log.csv", step, team.writes)
+    log = Log(folder / "log.csv", step, team.writes, precision.skips)
 
     def save_last(epoch: int, done: int) -> None:
         log.flush()  # raises if a loss was not finite: last.pt stays as it was
         log.scalar("train/loss_scale", precision.scale)
+        state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+        checkpoint.require_finite(state, log.step)
         if team.writes:
-            state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
             place = {"epoch": epoch, "done": done, "step": log.step, "best": best}
             record = {"config": dataclasses.asdict(cfg), "random": checkpoint.random_states()}
             state["pairs"] = [pair.name for pair in pairs.train]
             checkpoint.save(state | place | record, folder / "last.pt")
 
     def save_model(name: str, network: nn.Module) -> None:
+        state = network.state_dict()
+        checkpoint.require_finite({name: state}, log.step)
         if team.writes:
-            checkpoint.save(network.state_dict(), folder / name)
+            checkpoint.save(state, folder / name)
 
     with Stop(cfg.walltime) as stop, closing(log), run.ended(lambda: loader._iterator):
         for epoch in range(first, cfg.epoch):

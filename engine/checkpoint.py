@@ -2,13 +2,15 @@
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from engine import distributed
 from files import whole_file
 
 
@@ -40,6 +42,35 @@ def set_aside(folder: str | Path, names: Sequence[str]) -> None:
     if there:
         listed = ", ".join(path.name for path in there)
         print(f"NOTE: {listed} of an earlier run in {folder} now end in -before; --resume True would have gone on")
+
+
+def not_finite(state: Any) -> str:
+    """The name of the first tensor in nested dicts that holds NaN or infinity, "" for none; waits for the device once.
+
+    The largest magnitude of each tensor tells: unlike a sum it is finite where all values are.
+    """
+    named = [(name, values) for name, values in _tensors(state) if values.is_floating_point() and values.numel()]
+    if not named:
+        return ""
+    largest = torch.stack([torch.linalg.vector_norm(values.detach(), float("inf")) for _, values in named])
+    return next((name for (name, _), fine in zip(named, largest.isfinite().tolist(), strict=True) if not fine), "")
+
+
+def _tensors(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    if isinstance(state, Tensor):
+        yield name, state
+    elif isinstance(state, dict):
+        for key, part in state.items():
+            yield from _tensors(part, f"{name}.{key}" if name else str(key))
+
+
+def require_finite(state: Any, step: int) -> None:
+    """FloatingPointError, on every process, if any of them is about to save what no later step can mend."""
+    if bad := next(filter(None, distributed.gathered(not_finite(state))), ""):
+        raise FloatingPointError(
+            f"{bad} is not finite after step {step} (NaN or infinity) although the loss was; "
+            "lower `lr`, or set `grad_clip`. Checkpoints so far are intact"
+        )
 
 
 def random_states() -> dict[str, Any]:

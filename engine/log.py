@@ -22,9 +22,12 @@ class Log:
     part and all flush together; the one with `writes` has the files.
     """
 
-    def __init__(self, path: Path, resume_after: int | None = None, writes: bool = True):
-        """Start anew, or keep the rows of the first `resume_after` steps: a crash may have left later ones."""
-        self.path, self.step, self._writes = path, resume_after or 0, writes
+    def __init__(self, path: Path, resume_after: int | None = None, writes: bool = True, skips: bool = False):
+        """Start anew, or keep the rows of the first `resume_after` steps: a crash may have left later ones.
+
+        skips: steps whose gradients overflow are left out, so that a norm which is not finite is no fault.
+        """
+        self.path, self.step, self._writes, self._skips = path, resume_after or 0, writes, skips
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
         self._rows: list[tuple[int, int, float, list[str]]] = []
@@ -54,13 +57,17 @@ class Log:
         self._rows.append((self.step, epoch, lr, names))
 
     def flush(self) -> None:
-        """Write what was added; FloatingPointError for a loss that is not finite, naming step, parts and images."""
+        """Write what was added; FloatingPointError for a loss or a norm that is not finite, naming step and images."""
         if not self._rows:
             return
         losses, rows = distributed.total(torch.stack(self._losses)).tolist(), self._rows
         norms = torch.stack(self._norms).tolist()
         self._losses, self._norms, self._rows = [], [], []
         bad = next((i for i, values in enumerate(losses) if not math.isfinite(values[0])), None)
+        what = "loss"
+        if bad is None and not self._skips:
+            bad = next((i for i, norm in enumerate(norms) if not math.isfinite(norm)), None)
+            what = "the gradient's norm"
         good = [((*row[:3], *loss, norm)) for row, loss, norm in zip(rows, losses, norms, strict=True)]
         for row in good:
             self._totals.setdefault(row[1], []).append(row[3])
@@ -71,11 +78,12 @@ class Log:
                 for name, value in zip(COLUMNS[2:], row[2:], strict=True):
                     self._board.add_scalar(f"train/{name}", value, row[0])
         if bad is not None:
-            step, epoch, _, total, structure, lossnet, _ = good[bad]
+            step, epoch, _, total, structure, lossnet, norm = good[bad]
+            value = total if what == "loss" else norm
             names = ", ".join(name for part in distributed.gathered(rows[bad][3]) for name in part)
             raise FloatingPointError(
-                f"loss is {total} at step {step}, epoch {epoch} (structure {structure}, lossnet {lossnet}) on {names}; "
-                "lower `lr`, set `grad_clip`, or look at these images. Checkpoints so far are intact"
+                f"{what} is {value} at step {step}, epoch {epoch} (structure {structure}, lossnet {lossnet}) on "
+                f"{names}; lower `lr`, set `grad_clip`, or look at these images. Checkpoints so far are intact"
             )
 
     def scalar(self, name: str, value: float) -> None:

@@ -108,7 +108,10 @@ def _unusable(key: str, value: Tensor) -> str:
     if value.is_complex():
         return "complex"
     weight = key.rpartition(".")[2] in ("weight", "bias", "running_mean", "running_var")  # a count is an integer
-    return "of whole numbers" if weight and not value.is_floating_point() else ""
+    if weight and not value.is_floating_point():
+        return "of whole numbers"
+    bad = int((~value.float().isfinite()).sum()) if value.is_floating_point() else 0
+    return f"not finite: {bad} of {value.numel()} values are NaN or infinite" if bad else ""
 
 
 def _too_large_inside(path: Path) -> str:
