@@ -19,11 +19,11 @@ from tqdm import tqdm
 import net
 from configs import MAY_CHANGE, ORIGINAL, Config, one_side, parse
 from dataset import Batches, Data
-from engine import checkpoint, distributed, run
+from engine import checkpoint, distributed, lock, run
 from engine.log import Log
 from engine.precision import Precision
 from engine.stop import Stop
-from files import Pair, Parts, check_pairs, find_pairs, hold_out, require_writable, split_pairs, write_split
+from files import Pair, Parts, check_pairs, find_pairs, hold_out, split_pairs, write_split
 from lossnet import LossNet, total_loss
 from metrics import score_names
 from validation import better, validate
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train(cfg: Config) -> Path:
     """One run, from the start or from <savepath>/last.pt; returns the last checkpoint, `<run folder>/model-<epoch>`."""
     check(cfg)
-    with distributed.team(run.device(cfg.device)) as team:
+    with distributed.team(run.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
         return train_with(team, cfg)
 
 
@@ -78,7 +78,6 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     # all that can be refused has been: from here on files are written
     folder = Path(cfg.run_folder)
     if team.writes:
-        require_writable(folder)
         if not cfg.resume:
             checkpoint.set_aside(folder, [*RECORDS, *models_in(folder)])
         elif averaged and (scored := folder / "model-best-ema").exists():
