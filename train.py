@@ -28,9 +28,6 @@ from lossnet import LossNet, total_loss
 from metrics import score_names
 from validation import better, validate
 
-# what a run leaves, besides model-*; those of an earlier run in the same folder are renamed
-RECORDS = ("last.pt", "log.csv", "config.json", "packages.txt", "split.json")
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     cfg, _ = parse("Train MSNet or M2SNet.", arguments)
@@ -49,6 +46,9 @@ def train(cfg: Config) -> Path:
 def train_with(team: distributed.Team, cfg: Config) -> Path:
     """The run as one process of `team` sees it; process 0 prints and writes."""
     device, say = team.device, print if team.writes else silent
+    if cfg.resume and team.writes:
+        checkpoint.put_back(cfg.run_folder)
+    distributed.any_of(0)  # the others wait for it
     begun = checkpoint.load(Path(cfg.run_folder, "last.pt")) if cfg.resume else {}
     cfg = as_begun(cfg, begun["config"], say) if begun else cfg
     precision = Precision(cfg.amp, device, cfg.grad_clip)
@@ -79,7 +79,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     folder = Path(cfg.run_folder)
     if team.writes:
         if not cfg.resume:
-            checkpoint.set_aside(folder, [*RECORDS, *models_in(folder)])
+            checkpoint.set_aside(folder)
         elif averaged and (scored := folder / "model-best-ema").exists():
             scored.replace(folder / "model-best")  # of older code, whose model-best was not what it had scored
         run.write_record(folder / "config.json", cfg, device)
@@ -181,11 +181,6 @@ def mixes(cfg: Config) -> Iterator[str]:
         if name.startswith("test") and (cfg.train_mean, cfg.train_std) != ORIGINAL and given != follows:
             as_training = ", ".join(f"{value:.4g}" for value in follows)
             yield f"{name} is {given}, where training has {as_training} on 0..1; leave it out, and it follows"
-
-
-def models_in(folder: Path) -> list[str]:
-    """The checkpoints of a run, but for those set aside before."""
-    return sorted(path.name for path in folder.glob("model-*") if not path.name.endswith("-before"))
 
 
 def build_loader(cfg: Config, pairs: list[Pair], team: distributed.Team) -> tuple[DataLoader, Batches]:

@@ -235,9 +235,7 @@ def seen_by(snapshot: str | Path, images: dict[str, Path], by_name: bool = False
 
     Known again as files, of whatever name; with `by_name` also by name, as pairs of the run's own datapath are.
     """
-    snapshot = Path(snapshot)
-    # a new run in its folder sets a checkpoint and its record aside together
-    beside = snapshot.with_name("split-before.json" if snapshot.name.endswith("-before") else "split.json")
+    beside = Path(snapshot).with_name("split.json")
     if not beside.is_file():
         return []
     parts = read_split(beside)

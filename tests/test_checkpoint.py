@@ -1,6 +1,7 @@
 """What a checkpoint must hold: finite numbers, and all that a run needs to go on; what an earlier run left is kept."""
 
 import math
+import os
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import weights
 from engine import checkpoint
 from engine.log import Log
 from engine.precision import Precision
+from files import read_split
 from tests.test_train import Tiny, small
 
 
@@ -74,3 +76,69 @@ def test_a_snapshot_that_is_not_finite_is_refused_by_name(tmp_path):
     checkpoint.save(state, tmp_path / "model-1")
     with pytest.raises(ValueError, match=r"model-1: resnet\.1\.running_var is not finite: 3 of 8 values are NaN"):
         weights.load(tmp_path / "model-1")
+
+
+# ------------------------------------------------------------------------------------------------- earlier runs
+
+
+def write_run(folder, content: str, names=("last.pt", "log.csv", "config.json", "split.json", "model-1")) -> None:
+    (folder / "tensorboard").mkdir(parents=True)
+    for name in (*names, "tensorboard/events"):
+        (folder / name).write_text(content)
+
+
+def contents(folder) -> set[str]:
+    return {path.read_text() for path in folder.rglob("*") if path.is_file() and "before-" not in str(path)}
+
+
+def test_every_earlier_run_stays_whole_in_a_folder_of_its_own(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    for number in (1, 2, 3):
+        write_run(tmp_path, f"run {number}", *([("config.json",)] if number == 3 else []))
+        checkpoint.set_aside(tmp_path)
+        assert contents(tmp_path) == {"mine"}
+    checkpoint.set_aside(tmp_path)
+    for number in (1, 2, 3):
+        files = [path for path in (tmp_path / f"before-{number}").rglob("*") if path.is_file()]
+        assert {path.read_text() for path in files} == {f"run {number}"}
+        assert len(files) == (2 if number == 3 else 6)
+    first, _, third = capsys.readouterr().out.splitlines()
+    assert first.endswith(
+        "is now in before-1/ (last.pt, log.csv, config.json, split.json, tensorboard, model-1); "
+        "--resume True would have gone on with it"
+    )
+    assert third.endswith("(config.json, tensorboard); it had saved nothing to resume from; before-2 has")
+
+
+@pytest.mark.parametrize("moved", range(6))
+@pytest.mark.parametrize("then", ["anew", "resumed"])
+def test_a_kill_while_a_run_is_set_aside_neither_loses_nor_parts_it(tmp_path, monkeypatch, moved, then):
+    write_run(tmp_path, "run 1")
+    real, calls = os.replace, []
+
+    def replace(source, target):
+        calls.append(source)
+        if len(calls) > moved:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.set_aside(tmp_path)
+    monkeypatch.setattr(os, "replace", real)
+    (checkpoint.set_aside if then == "anew" else checkpoint.put_back)(tmp_path)
+    home = tmp_path / "before-1" if then == "anew" else tmp_path
+    assert len([path for path in home.rglob("*") if path.is_file()]) == 6
+    assert not (tmp_path / checkpoint.HALF).exists()
+
+
+def test_a_new_run_in_an_old_folder_leaves_the_old_one_ready_to_go_on(polyp_folder, saved, tiny, capsys):
+    train.train(small(polyp_folder, epoch=2, seed=1, val_fraction=0.5))
+    train.train(small(polyp_folder, seed=2))
+    assert "is now in before-1/ (last.pt, log.csv" in capsys.readouterr().out
+    assert sorted(path.name for path in saved.glob("model-*")) == ["model-1"]
+    parts = [read_split(folder / "split.json") for folder in (saved, saved / "before-1")]
+    assert [len(part["train"]) for part in parts] == [6, 3]
+    again = {"savepath": str(saved / "before-1"), "resume": True, "resume_changed": ("epoch",)}
+    train.train(small(polyp_folder, epoch=3, seed=1, val_fraction=0.5, **again))
+    assert (saved / "before-1" / "model-3").exists()
