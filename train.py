@@ -71,6 +71,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "scaler": precision.scaler}
     parts |= {"ema": averaged} if averaged else {}
     first, done, step, best = resume(cfg, begun, parts, pairs, say) if begun else (0, 0, None, float("-inf"))
+    sums = {first + 1: tuple(begun["losses"])} if "losses" in begun else {}
     begun.clear()  # it holds the network a second time
     model = distributed.wrap(network, team)
     model = torch.compile(model, dynamic=True) if cfg.compile else model  # type: ignore[assignment]
@@ -85,7 +86,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
         run.write_record(folder / "config.json", cfg, device)
         write_split(folder / "split.json", pairs)
     loader, batches = build_loader(cfg, pairs.train, team)
-    log = Log(folder / "log.csv", step, team.writes, precision.skips)
+    log = Log(folder / "log.csv", step, team.writes, precision.skips, sums)
 
     def save_last(epoch: int, done: int) -> None:
         log.flush()  # raises if a loss was not finite: last.pt stays as it was
@@ -95,6 +96,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
         if team.writes:
             place = {"epoch": epoch, "done": done, "step": log.step, "best": best}
             record = {"config": dataclasses.asdict(cfg), "random": checkpoint.random_states()}
+            state["losses"] = log.sum_of(epoch + 1)
             state["pairs"] = [pair.name for pair in pairs.train]
             checkpoint.save(state | place | record, folder / "last.pt")
 

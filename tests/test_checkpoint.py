@@ -13,7 +13,7 @@ from engine import checkpoint
 from engine.log import Log
 from engine.precision import Precision
 from files import read_split
-from tests.test_train import Tiny, small
+from tests.test_train import Tiny, losses, small
 
 
 @pytest.fixture
@@ -142,3 +142,52 @@ def test_a_new_run_in_an_old_folder_leaves_the_old_one_ready_to_go_on(polyp_fold
     again = {"savepath": str(saved / "before-1"), "resume": True, "resume_changed": ("epoch",)}
     train.train(small(polyp_folder, epoch=3, seed=1, val_fraction=0.5, **again))
     assert (saved / "before-1" / "model-3").exists()
+
+
+# ------------------------------------------------------------------------------------------------------------ log
+
+
+def row(step: int, total: str = "0.5") -> bytes:
+    return f"{step},1,0.05,{total},0.5,0.0,1.0\r\n".encode()
+
+
+HEAD = b"step,epoch,lr,total,structure,lossnet,grad_norm\r\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "steps", "said"),
+    [
+        (HEAD + row(1) + row(2) + row(3) + row(4), [1, 2, 3], ""),
+        (None, [], "has 0 of the 3 steps so far. The run itself"),
+        (HEAD + row(1) + row(2, "0.4.4") + row(3), [1, 3], "has 2 of the 3 steps so far; dropped 1 lines"),
+        (HEAD + row(1) + row(2) + row(3)[:-4], [1, 2], "has 2 of the 3 steps so far; dropped 1 lines"),
+        (HEAD + row(1) + b"\xff\xfe\x00,1\r\n\xc3" + row(2) + row(3), [1, 3], "dropped 2 lines"),
+        (row(0) + row(1) + b"\x00" * 9 + b"\r\n" + row(2) + row(2, "9") + row(3), [1, 2, 3], "dropped 3 lines"),
+        ("²".encode() + row(1)[1:] + row(2) + b'"3,' * 100_000, [2], "has 1 of the 3"),
+    ],
+    ids=["whole", "missing", "torn number", "torn end", "no text", "wrong rows", "quotes"],
+)
+def test_a_damaged_log_is_mended_said_and_in_nobodys_way(tmp_path, capsys, content, steps, said):
+    path = tmp_path / "log.csv"
+    if content is not None:
+        path.write_bytes(content)
+    log = Log(path, resume_after=3, sums={1: (1.5, 3)})
+    out = capsys.readouterr().out
+    assert said in out and bool(out) is bool(said)
+    log.add(1, 0.05, [torch.tensor(2.5)] * 3, torch.tensor(1.0), ["a"])
+    log.flush()
+    log.close()
+    assert [int(line.split(",")[0]) for line in path.read_text().splitlines()[1:]] == [*steps, 4]
+    assert log.mean(1) == 1.0, "of all steps, whatever became of their rows"
+
+
+def test_last_alone_is_enough_to_go_on(polyp_folder, saved, tiny, capsys):
+    cfg = {"batch": 2, "epoch": 1, "save_every": 1}
+    train.train(small(polyp_folder, **cfg))
+    whole = capsys.readouterr().out.split("loss=")[1].split()[0]
+    with pytest.raises(SystemExit):
+        train.train(small(polyp_folder, walltime=1e-9, **cfg))
+    (saved / "log.csv").unlink()
+    train.train(small(polyp_folder, resume=True, **cfg))
+    assert f"loss={whole}" in capsys.readouterr().out
+    assert len(losses(polyp_folder)) == 2
