@@ -19,7 +19,7 @@ from tqdm import tqdm
 import net
 from configs import MAY_CHANGE, ORIGINAL, Config, one_side, parse
 from dataset import Batches, Data
-from engine import checkpoint, distributed, lock, run
+from engine import checkpoint, distributed, earlier, lock, run
 from engine.log import Log
 from engine.precision import Precision
 from engine.stop import Stop
@@ -47,9 +47,9 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     """The run as one process of `team` sees it; process 0 prints and writes."""
     device, say = team.device, print if team.writes else silent
     if cfg.resume and team.writes:
-        checkpoint.put_back(cfg.run_folder)
+        earlier.put_back(cfg.run_folder)
     distributed.any_of(0)  # the others wait for it
-    begun = checkpoint.load(Path(cfg.run_folder, "last.pt")) if cfg.resume else {}
+    begun = checkpoint.load_run(Path(cfg.run_folder, "last.pt")) if cfg.resume else {}
     cfg = as_begun(cfg, begun["config"], say) if begun else cfg
     precision = Precision(cfg.amp, device, cfg.grad_clip)
     torch.backends.cudnn.enabled = cfg.cudnn
@@ -80,7 +80,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     folder = Path(cfg.run_folder)
     if team.writes:
         if not cfg.resume:
-            checkpoint.set_aside(folder)
+            earlier.set_aside(folder)
         elif averaged and (scored := folder / "model-best-ema").exists():
             scored.replace(folder / "model-best")  # of older code, whose model-best was not what it had scored
         run.write_record(folder / "config.json", cfg, device)
@@ -96,6 +96,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
         if team.writes:
             place = {"epoch": epoch, "done": done, "step": log.step, "best": best}
             record = {"config": dataclasses.asdict(cfg), "random": checkpoint.random_states()}
+            state["defaults"] = dataclasses.asdict(Config())  # for code in which a field has gone
             state["losses"] = log.sum_of(epoch + 1)
             state["pairs"] = [pair.name for pair in pairs.train]
             checkpoint.save(state | place | record, folder / "last.pt")
@@ -197,6 +198,7 @@ def build_loader(cfg: Config, pairs: list[Pair], team: distributed.Team) -> tupl
         num_workers=workers,
         worker_init_fn=run.start_worker,
         persistent_workers=workers > 0,
+        generator=torch.Generator(),  # it draws a seed at every start, a resumed one's too: not from the run's own
         pin_memory=team.device.type == "cuda",
     )
     return loader, batches
@@ -253,20 +255,28 @@ def resume(
     cfg: Config, state: dict[str, Any], parts: dict[str, Any], pairs: Parts, say: Callable
 ) -> tuple[int, int, int, float]:
     """Fill `parts` from last.pt's `state`; (epoch, its batches already done, steps so far, best validation score)."""
-    path, then = Path(cfg.run_folder, "last.pt"), state["config"]
-    then = then | {"size": one_side(then["size"])}
-    checkpoint.require_same(dataclasses.asdict(cfg), then, MAY_CHANGE | set(cfg.resume_changed))
+    path = Path(cfg.run_folder, "last.pt")
+    then = dataclasses.asdict(Config()) | cfg.followed() | state["config"]  # a field that it lacks held its default
+    then["size"] = one_side(then["size"])
+    allowed = MAY_CHANGE | set(cfg.resume_changed)
+    checkpoint.require_same(dataclasses.asdict(cfg), then, allowed, state.get("defaults", {}), say)
+    epoch, done = state["epoch"], state["done"]
+    if epoch > cfg.epoch:
+        raise ValueError(f"{path} has {epoch} epochs behind it and epoch is {cfg.epoch}; give at least as many")
     names = {pair.name for pair in pairs.train}
     if changed := names ^ set(before := state.get("pairs", names)):
         raise ValueError(
             f"{path} was trained on {len(before)} images, now there are {len(pairs.train)}; {len(changed)} "
             f"are in one of both alone, first {min(changed)}. Put the data back, or start anew"
         )
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    checkpoint.restore_random_states(state["random"])
-    say(f"resuming {path}: epoch {state['epoch'] + 1}, step {state['step']}")
-    return state["epoch"], state["done"], state["step"], state["best"]
+    checkpoint.fill(parts, state, path, say)
+    say(f"resuming {path}: epoch {epoch + 1}, step {state['step']}")
+    if done and (then["batch"], then["seed"]) != (cfg.batch, cfg.seed):
+        whole = done * then["batch"] >= len(pairs.train)
+        done = -(-len(pairs.train) // cfg.batch) if whole else 0
+        if not whole:
+            say(f"NOTE: batch or seed has changed within epoch {epoch + 1}, which begins anew; its steps so far stay")
+    return epoch, done, state["step"], state["best"]
 
 
 def keeps(cfg: Config, epoch: int) -> bool:

@@ -11,7 +11,7 @@ import pytest
 import prediction_rgb
 import test_score
 import train
-from engine import checkpoint
+from engine import earlier
 from files import (
     Pair,
     Parts,
@@ -160,7 +160,7 @@ def test_a_checkpoint_knows_its_images_again_wherever_they_lie(polyp_folder, tmp
             (saved / name).touch()
         write_split(saved / "split.json", Parts(chosen[:2], chosen[2:], []))
         if chosen == pairs[:3]:
-            checkpoint.set_aside(saved)
+            earlier.set_aside(saved)
             assert not list(saved.glob("model-*")), "no checkpoint lies beside the record of another run"
     assert seen_by(saved / "model-1", photos) == ["photo 003", "photo 004", "photo 005"]
     assert seen_by(saved / "before-1" / "model-2", photos) == ["photo 000", "photo 001", "photo 002"]
