@@ -81,8 +81,8 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     if team.writes:
         if not cfg.resume:
             earlier.set_aside(folder)
-        elif averaged and (scored := folder / "model-best-ema").exists():
-            scored.replace(folder / "model-best")  # of older code, whose model-best was not what it had scored
+        elif averaged and (older := folder / "model-best-ema").exists():
+            older.replace(folder / "model-best")  # of older code, whose model-best was not what it had scored
         run.write_record(folder / "config.json", cfg, device)
         write_split(folder / "split.json", pairs)
     loader, batches = build_loader(cfg, pairs.train, team)

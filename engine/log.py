@@ -48,8 +48,8 @@ class Log:
         self._sums |= sums or {}
         if not writes:
             return
+        write_file(path, csv_text([COLUMNS, *kept]))  # first: what follows has a thread, which a refusal would leave
         self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
-        write_file(path, csv_text([COLUMNS, *kept]))
 
     def _count(self, epoch: int, total: float) -> None:
         so_far, steps = self.sum_of(epoch)
