@@ -19,17 +19,14 @@ from tqdm import tqdm
 import net
 from configs import MAY_CHANGE, ORIGINAL, Config, one_side, parse
 from dataset import Batches, Data
-from engine import checkpoint, distributed, run
+from engine import checkpoint, distributed, earlier, lock, run
 from engine.log import Log
 from engine.precision import Precision
 from engine.stop import Stop
-from files import Pair, Parts, check_pairs, find_pairs, hold_out, require_writable, split_pairs, write_split
+from files import Pair, Parts, check_pairs, find_pairs, hold_out, split_pairs, write_split
 from lossnet import LossNet, total_loss
 from metrics import score_names
 from validation import better, validate
-
-# what a run leaves, besides model-*; those of an earlier run in the same folder are renamed
-RECORDS = ("last.pt", "log.csv", "config.json", "packages.txt", "split.json")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,14 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train(cfg: Config) -> Path:
     """One run, from the start or from <savepath>/last.pt; returns the last checkpoint, `<run folder>/model-<epoch>`."""
     check(cfg)
-    with distributed.team(run.device(cfg.device)) as team:
+    with distributed.team(run.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
         return train_with(team, cfg)
 
 
 def train_with(team: distributed.Team, cfg: Config) -> Path:
     """The run as one process of `team` sees it; process 0 prints and writes."""
     device, say = team.device, print if team.writes else silent
-    begun = checkpoint.load(Path(cfg.run_folder, "last.pt")) if cfg.resume else {}
+    if cfg.resume and team.writes:
+        earlier.put_back(cfg.run_folder)
+    distributed.any_of(0)  # the others wait for it
+    begun = checkpoint.load_run(Path(cfg.run_folder, "last.pt")) if cfg.resume else {}
     cfg = as_begun(cfg, begun["config"], say) if begun else cfg
     precision = Precision(cfg.amp, device, cfg.grad_clip)
     torch.backends.cudnn.enabled = cfg.cudnn
@@ -71,6 +71,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "scaler": precision.scaler}
     parts |= {"ema": averaged} if averaged else {}
     first, done, step, best = resume(cfg, begun, parts, pairs, say) if begun else (0, 0, None, float("-inf"))
+    sums = {first + 1: tuple(begun["losses"])} if "losses" in begun else {}
     begun.clear()  # it holds the network a second time
     model = distributed.wrap(network, team)
     model = torch.compile(model, dynamic=True) if cfg.compile else model  # type: ignore[assignment]
@@ -78,29 +79,33 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     # all that can be refused has been: from here on files are written
     folder = Path(cfg.run_folder)
     if team.writes:
-        require_writable(folder)
         if not cfg.resume:
-            checkpoint.set_aside(folder, [*RECORDS, *models_in(folder)])
+            earlier.set_aside(folder)
         elif averaged and (older := folder / "model-best-ema").exists():
             older.replace(folder / "model-best")  # of older code, whose model-best was not what it had scored
         run.write_record(folder / "config.json", cfg, device)
         write_split(folder / "split.json", pairs)
     loader, batches = build_loader(cfg, pairs.train, team)
-    log = Log(folder / "log.csv", step, team.writes)
+    log = Log(folder / "log.csv", step, team.writes, precision.skips, sums)
 
     def save_last(epoch: int, done: int) -> None:
         log.flush()  # raises if a loss was not finite: last.pt stays as it was
         log.scalar("train/loss_scale", precision.scale)
+        state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+        checkpoint.require_finite(state, log.step)
         if team.writes:
-            state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
             place = {"epoch": epoch, "done": done, "step": log.step, "best": best}
             record = {"config": dataclasses.asdict(cfg), "random": checkpoint.random_states()}
+            state["defaults"] = dataclasses.asdict(Config())  # for code in which a field has gone
+            state["losses"] = log.sum_of(epoch + 1)
             state["pairs"] = [pair.name for pair in pairs.train]
             checkpoint.save(state | place | record, folder / "last.pt")
 
     def save_model(name: str, network: nn.Module) -> None:
+        state = network.state_dict()
+        checkpoint.require_finite({name: state}, log.step)
         if team.writes:
-            checkpoint.save(network.state_dict(), folder / name)
+            checkpoint.save(state, folder / name)
 
     with Stop(cfg.walltime) as stop, closing(log), run.ended(lambda: loader._iterator):
         for epoch in range(first, cfg.epoch):
@@ -181,11 +186,6 @@ def mixes(cfg: Config) -> Iterator[str]:
             yield f"{name} is {given}, where training has {as_training} on 0..1; leave it out, and it follows"
 
 
-def models_in(folder: Path) -> list[str]:
-    """The checkpoints of a run, but for those set aside before."""
-    return sorted(path.name for path in folder.glob("model-*") if not path.name.endswith("-before"))
-
-
 def build_loader(cfg: Config, pairs: list[Pair], team: distributed.Team) -> tuple[DataLoader, Batches]:
     """Batches of `pairs`, in processes that live as long as the run; the sampler says of which epoch."""
     data = Data(cfg, pairs)
@@ -198,6 +198,7 @@ def build_loader(cfg: Config, pairs: list[Pair], team: distributed.Team) -> tupl
         num_workers=workers,
         worker_init_fn=run.start_worker,
         persistent_workers=workers > 0,
+        generator=torch.Generator(),  # it draws a seed at every start, a resumed one's too: not from the run's own
         pin_memory=team.device.type == "cuda",
     )
     return loader, batches
@@ -254,20 +255,28 @@ def resume(
     cfg: Config, state: dict[str, Any], parts: dict[str, Any], pairs: Parts, say: Callable
 ) -> tuple[int, int, int, float]:
     """Fill `parts` from last.pt's `state`; (epoch, its batches already done, steps so far, best validation score)."""
-    path, then = Path(cfg.run_folder, "last.pt"), state["config"]
-    then = then | {"size": one_side(then["size"])}
-    checkpoint.require_same(dataclasses.asdict(cfg), then, MAY_CHANGE | set(cfg.resume_changed))
+    path = Path(cfg.run_folder, "last.pt")
+    then = dataclasses.asdict(Config()) | cfg.followed() | state["config"]  # a field that it lacks held its default
+    then["size"] = one_side(then["size"])
+    allowed = MAY_CHANGE | set(cfg.resume_changed)
+    checkpoint.require_same(dataclasses.asdict(cfg), then, allowed, state.get("defaults", {}), say)
+    epoch, done = state["epoch"], state["done"]
+    if epoch > cfg.epoch:
+        raise ValueError(f"{path} has {epoch} epochs behind it and epoch is {cfg.epoch}; give at least as many")
     names = {pair.name for pair in pairs.train}
     if changed := names ^ set(before := state.get("pairs", names)):
         raise ValueError(
             f"{path} was trained on {len(before)} images, now there are {len(pairs.train)}; {len(changed)} "
             f"are in one of both alone, first {min(changed)}. Put the data back, or start anew"
         )
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    checkpoint.restore_random_states(state["random"])
-    say(f"resuming {path}: epoch {state['epoch'] + 1}, step {state['step']}")
-    return state["epoch"], state["done"], state["step"], state["best"]
+    checkpoint.fill(parts, state, path, say)
+    say(f"resuming {path}: epoch {epoch + 1}, step {state['step']}")
+    if done and (then["batch"], then["seed"]) != (cfg.batch, cfg.seed):
+        whole = done * then["batch"] >= len(pairs.train)
+        done = -(-len(pairs.train) // cfg.batch) if whole else 0
+        if not whole:
+            say(f"NOTE: batch or seed has changed within epoch {epoch + 1}, which begins anew; its steps so far stay")
+    return epoch, done, state["step"], state["best"]
 
 
 def keeps(cfg: Config, epoch: int) -> bool:

@@ -32,7 +32,12 @@ def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distribut
     images = TestImages({pair.name: pair.image for pair in mine}, cfg)
     workers = run.workers(cfg.workers)
     loader = DataLoader(
-        images, cfg.test_batch, collate_fn=test_batch, num_workers=workers, worker_init_fn=run.start_worker
+        images,
+        cfg.test_batch,
+        collate_fn=test_batch,
+        num_workers=workers,
+        worker_init_fn=run.start_worker,
+        generator=torch.Generator(),  # as in training
     )
     coming, read = iter(mine), iter(loader)
     with (

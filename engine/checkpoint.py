@@ -1,15 +1,25 @@
 """Checkpoint files that are whole or absent, and what a run needs to go on as if it had never stopped."""
 
-import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+import weights
+from engine import distributed
 from files import whole_file
+
+# what last.pt must hold; `ema`, `pairs`, `losses` and `defaults` are there if the run, or its code, has them
+FORM = {
+    **dict.fromkeys(("network", "optimiser", "scaler", "random", "config"), dict),
+    **dict.fromkeys(("epoch", "done", "step"), int),
+    "best": float,
+}
+NEVER = {"network", "backbone", "classes"}  # fields that cannot change in a run: its weights fit no other
 
 
 def save(content: Any, path: str | Path) -> None:
@@ -21,25 +31,92 @@ def save(content: Any, path: str | Path) -> None:
         torch.save(content, file)
 
 
-def load(path: str | Path) -> dict[str, Any]:
+def load(path: str | Path) -> Any:
     """What `save` wrote, on the CPU; opening it cannot run code. FileNotFoundError, or ValueError if it is damaged."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no {path} to resume from; check savepath, or start without resume")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for a damaged file
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}); it is damaged, or no last.pt") from error
+        return weights.opened(path)
+    except ValueError as error:
+        why = str(error).removeprefix(str(path)).lstrip(": ")
+        raise ValueError(f"{path} cannot be read, so no run goes on from it: {why}") from error
 
 
-def set_aside(folder: str | Path, names: Sequence[str]) -> None:
-    """Rename files of an earlier run that a new one would replace, or be taken for its own, and say so."""
-    there = [path for name in names if (path := Path(folder, name)).exists()]
-    for path in there:
-        os.replace(path, path.with_name(f"{path.stem}-before{path.suffix}"))
-    if there:
-        listed = ", ".join(path.name for path in there)
-        print(f"NOTE: {listed} of an earlier run in {folder} now end in -before; --resume True would have gone on")
+def load_run(path: str | Path) -> dict[str, Any]:
+    """A last.pt that a run can go on from; ValueError for any other content and for numbers that are not finite."""
+    state = load(path)
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds a {type(state).__name__}, not what a run left to go on from")
+    if state and all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(
+            f"{path} holds weights alone, as model-<epoch> does; a run goes on from the last.pt that it wrote itself"
+        )
+    if lacking := [name for name, kind in FORM.items() if not isinstance(state.get(name), kind)]:
+        raise ValueError(
+            f"{path} is not what a run left to go on from: {', '.join(lacking)} missing or of another type"
+        )
+    if bad := not_finite({name: state.get(name) for name in ("network", "ema", "optimiser")}):
+        raise ValueError(f"{path}: {bad} is not finite (NaN or infinity), which no step mends; start anew")
+    return state
+
+
+def fill(parts: dict[str, Any], state: dict[str, Any], path: Path, say: Callable) -> None:
+    """Give network, optimiser, scaler, ema what `state` holds of them; ValueError saying which of them it does not fit.
+
+    The optimiser keeps its own settings, which a resumed run may have changed; averages that the state lacks begin with
+    its network.
+    """
+    options = [{name: group[name] for name in group if name != "params"} for group in parts["optimiser"].param_groups]
+    for name, part in parts.items():
+        try:
+            if name == "ema" and name not in state:
+                part.module.load_state_dict(state["network"])
+                say("NOTE: averages of the weights begin here; the run had none so far")
+            elif name == "scaler" and not state[name]:
+                pass  # the run had no float16 so far, and its scaling begins here
+            else:
+                part.load_state_dict(state[name])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise ValueError(f"{path} does not fit the {name} of this run ({why}); start anew") from error
+    if "ema" in state and "ema" not in parts:
+        say("NOTE: ema is 0 now; the averages of the weights so far are dropped")
+    for group, own in zip(parts["optimiser"].param_groups, options, strict=True):
+        group.update(own)
+    try:
+        restore_random_states(state["random"])
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} holds random states that cannot be set ({error}); start anew") from error
+
+
+def not_finite(state: Any) -> str:
+    """The name of the first tensor in nested dicts that holds NaN or infinity, "" for none; waits for the device once.
+
+    The largest magnitude of each tensor tells: unlike a sum it is finite where all values are.
+    """
+    named = [(name, values) for name, values in _tensors(state) if values.is_floating_point() and values.numel()]
+    if not named:
+        return ""
+    largest = torch.stack([torch.linalg.vector_norm(values.detach(), float("inf")) for _, values in named])
+    return next((name for (name, _), fine in zip(named, largest.isfinite().tolist(), strict=True) if not fine), "")
+
+
+def _tensors(state: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    if isinstance(state, Tensor):
+        yield name, state
+    elif isinstance(state, dict):
+        for key, part in state.items():
+            yield from _tensors(part, f"{name}.{key}" if name else str(key))
+
+
+def require_finite(state: Any, step: int) -> None:
+    """FloatingPointError, on every process, if any of them is about to save what no later step can mend."""
+    if bad := next(filter(None, distributed.gathered(not_finite(state))), ""):
+        raise FloatingPointError(
+            f"{bad} is not finite after step {step} (NaN or infinity) although the loss was; "
+            "lower `lr`, or set `grad_clip`. Checkpoints so far are intact"
+        )
 
 
 def random_states() -> dict[str, Any]:
@@ -63,15 +140,28 @@ def restore_random_states(states: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(states["cuda"])
 
 
-def require_same(now: dict[str, Any], then: dict[str, Any], allowed: set[str]) -> None:
-    """ValueError naming every setting that differs from the run that is resumed, unless it is allowed to."""
-    changed = [
-        f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
-        for name in sorted(now.keys() | then.keys())
-        if now.get(name) != then.get(name) and name not in allowed
-    ]
+def require_same(
+    now: dict[str, Any], then: dict[str, Any], allowed: set[str], defaults: dict[str, Any], say: Callable
+) -> None:
+    """ValueError naming every setting that differs from the run that is resumed, unless it is allowed to.
+
+    defaults: those of the code that wrote `then`; a field that has gone since is no matter if it held its own.
+    """
+    changed = {
+        name: f"{name} was {then[name]!r}, is {now[name]!r}"
+        for name in sorted(now.keys() & then.keys())
+        if now[name] != then[name] and (name not in allowed or name in NEVER)
+    }
+    for name in sorted(then.keys() - now.keys()):
+        if name in defaults and then[name] == defaults[name]:
+            say(f"NOTE: the run has the field {name}, which this code no longer has; it held its default")
+        else:
+            raise ValueError(
+                f"{name} was {then[name]!r} in the run that is resumed, and this code has no such field; go on with "
+                "the code that began it (config.json beside last.pt names its commit), or start anew"
+            )
     if changed:
-        raise ValueError(
-            f"this is not the run that is resumed: {'; '.join(changed)}. Set them back, "
-            "or name them in `resume_changed`"
-        )
+        hint = "Set them back, or name them in `resume_changed`"
+        if never := sorted(NEVER & changed.keys()):
+            hint = f"Set them back, or start anew: the weights of a run fit no other {' or '.join(never)}"
+        raise ValueError(f"this is not the run that is resumed: {'; '.join(changed.values())}. {hint}")

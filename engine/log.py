@@ -3,7 +3,9 @@
 import csv
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,24 +24,36 @@ class Log:
     part and all flush together; the one with `writes` has the files.
     """
 
-    def __init__(self, path: Path, resume_after: int | None = None, writes: bool = True):
-        """Start anew, or keep the rows of the first `resume_after` steps: a crash may have left later ones."""
-        self.path, self.step, self._writes = path, resume_after or 0, writes
+    def __init__(
+        self,
+        path: Path,
+        resume_after: int | None = None,
+        writes: bool = True,
+        skips: bool = False,
+        sums: dict[int, tuple[float, int]] | None = None,
+    ):
+        """Start anew, or keep the rows of the first `resume_after` steps: a crash may have left later ones.
+
+        skips: steps whose gradients overflow are left out, so that a norm which is not finite is no fault.
+        sums: of epochs, as `sum_of` gave them to the checkpoint; without them the rows say.
+        """
+        self.path, self.step, self._writes, self._skips = path, resume_after or 0, writes, skips
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
         self._rows: list[tuple[int, int, float, list[str]]] = []
-        self._totals: dict[int, list[float]] = {}  # epoch -> total of each step
-        kept: list[list[str]] = []
-        if resume_after is not None and path.exists():
-            with open(path, newline="", encoding="utf-8") as file:
-                rows = (row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[0].isdigit())
-                kept = [row for row in rows if int(row[0]) <= self.step]
-        for row in kept:
-            self._totals.setdefault(int(row[1]), []).append(float(row[3]))
+        kept = _rows(path, self.step) if writes and resume_after is not None else []
+        self._sums: dict[int, tuple[float, int]] = {}  # epoch -> sum of its steps' totals, and how many
+        for _, epoch, _, total, *_ in kept:
+            self._count(epoch, total)
+        self._sums |= sums or {}
         if not writes:
             return
+        write_file(path, csv_text([COLUMNS, *kept]))  # first: what follows has a thread, which a refusal would leave
         self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
-        write_file(path, csv_text([COLUMNS, *kept]))
+
+    def _count(self, epoch: int, total: float) -> None:
+        so_far, steps = self.sum_of(epoch)
+        self._sums[epoch] = so_far + total, steps + 1
 
     def add(
         self, epoch: int, lr: float, loss: Sequence[Tensor], norm: Tensor, names: list[str], share: float = 1.0
@@ -54,16 +68,20 @@ class Log:
         self._rows.append((self.step, epoch, lr, names))
 
     def flush(self) -> None:
-        """Write what was added; FloatingPointError for a loss that is not finite, naming step, parts and images."""
+        """Write what was added; FloatingPointError for a loss or a norm that is not finite, naming step and images."""
         if not self._rows:
             return
         losses, rows = distributed.total(torch.stack(self._losses)).tolist(), self._rows
         norms = torch.stack(self._norms).tolist()
         self._losses, self._norms, self._rows = [], [], []
         bad = next((i for i, values in enumerate(losses) if not math.isfinite(values[0])), None)
+        what = "loss"
+        if bad is None and not self._skips:
+            bad = next((i for i, norm in enumerate(norms) if not math.isfinite(norm)), None)
+            what = "the gradient's norm"
         good = [((*row[:3], *loss, norm)) for row, loss, norm in zip(rows, losses, norms, strict=True)]
         for row in good:
-            self._totals.setdefault(row[1], []).append(row[3])
+            self._count(row[1], row[3])
         if self._writes:
             with open(self.path, "a", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows(good if bad is None else good[: bad + 1])
@@ -71,11 +89,12 @@ class Log:
                 for name, value in zip(COLUMNS[2:], row[2:], strict=True):
                     self._board.add_scalar(f"train/{name}", value, row[0])
         if bad is not None:
-            step, epoch, _, total, structure, lossnet, _ = good[bad]
+            step, epoch, _, total, structure, lossnet, norm = good[bad]
+            value = total if what == "loss" else norm
             names = ", ".join(name for part in distributed.gathered(rows[bad][3]) for name in part)
             raise FloatingPointError(
-                f"loss is {total} at step {step}, epoch {epoch} (structure {structure}, lossnet {lossnet}) on {names}; "
-                "lower `lr`, set `grad_clip`, or look at these images. Checkpoints so far are intact"
+                f"{what} is {value} at step {step}, epoch {epoch} (structure {structure}, lossnet {lossnet}) on "
+                f"{names}; lower `lr`, set `grad_clip`, or look at these images. Checkpoints so far are intact"
             )
 
     def scalar(self, name: str, value: float) -> None:
@@ -102,7 +121,45 @@ class Log:
         if self._writes:
             self._board.close()
 
+    def sum_of(self, epoch: int) -> tuple[float, int]:
+        """Sum of the total losses of an epoch's steps so far, those before a resume included, and their number."""
+        return self._sums.get(epoch, (0.0, 0))
+
     def mean(self, epoch: int) -> float:
-        """Mean total loss of an epoch's steps, those before a resume included."""
-        totals = self._totals[epoch]
-        return sum(totals) / len(totals)
+        """Mean total loss of an epoch's steps; NaN if none are known."""
+        total, steps = self.sum_of(epoch)
+        return total / steps if steps else math.nan
+
+
+def _rows(path: Path, steps: int) -> list[tuple[Any, ...]]:
+    """The whole rows of the first `steps` steps in a log that may be torn, missing or no text; says what it lacks."""
+    rows: dict[int, tuple[Any, ...]] = {}
+    torn = 0
+    text = ""
+    with suppress(OSError):
+        text = path.read_bytes().decode(errors="replace")
+    header = ",".join(COLUMNS)
+    # a row is whole only with its end: of 0.125 a kill leaves 0.1, which is a number too
+    for line in text.splitlines(keepends=True):
+        if line.strip() == header:
+            continue
+        row = _row(line)
+        if row and row[0] not in rows:
+            rows[row[0]] = row
+        else:
+            torn += 1
+    kept = [rows[step] for step in sorted(rows) if step <= steps]
+    if torn or len(kept) < steps:
+        dropped = f"; dropped {torn} lines that are no whole row of it" if torn else ""
+        print(f"NOTE: {path} has {len(kept)} of the {steps} steps so far{dropped}. The run itself goes on from last.pt")
+    return kept
+
+
+def _row(line: str) -> tuple[Any, ...] | None:
+    """Step, epoch and numbers of a line, None for what is no whole row."""
+    try:
+        step, epoch, *numbers = line.split(",")
+        row = (int(step), int(epoch), *map(float, numbers))
+    except ValueError:
+        return None
+    return row if line.endswith("\n") and len(row) == len(COLUMNS) and min(row[:2]) > 0 else None

@@ -58,6 +58,11 @@ class Precision:
         """What losses are multiplied with before their gradients are taken; 1 without float16."""
         return self.apex.state_dict()["loss_scaler0"]["loss_scale"] if self.apex else self.scaler.get_scale()
 
+    @property
+    def skips(self) -> bool:
+        """Whether a step whose gradients overflow is left out, as float16 has it now and then."""
+        return bool(self.apex) or self.dtype == torch.float16
+
     def step(self, loss: Tensor, optimiser: torch.optim.Optimizer, network: nn.Module) -> Tensor:
         """One update of the weights; the norm of the gradient before clipping, a scalar left on the device.
 

@@ -232,7 +232,7 @@ def fingerprint(path: str | Path) -> str:
 
 def seen_by(snapshot: str | Path, images: dict[str, Path]) -> list[str]:
     """The names of `images` that a checkpoint was trained, or chosen, by: known again as files, of whatever name."""
-    beside = _split_beside(snapshot)
+    beside = Path(snapshot).with_name("split.json")
     # none in the records of older runs
     files = json.loads(beside.read_text(encoding="utf-8")).get(SEEN, {}) if beside.is_file() else {}
     return [name for name, path in images.items() if files and fingerprint(path) in files]
@@ -243,7 +243,7 @@ def require_unseen(snapshot: str | Path, pairs: Sequence[Pair]) -> None:
 
     By name alone: public sets hold one picture twice (BUSI does), and deal it into two folds.
     """
-    beside = _split_beside(snapshot)
+    beside = Path(snapshot).with_name("split.json")
     parts = read_split(beside) if beside.is_file() else {}
     seen = {*parts.get("train", ()), *parts.get("validation", ())}
     if known := [pair.name for pair in pairs if pair.name in seen]:
@@ -251,12 +251,6 @@ def require_unseen(snapshot: str | Path, pairs: Sequence[Pair]) -> None:
             f"{snapshot} was trained on {len(known)} of the {len(pairs)} images that are held out here, first "
             f"{known[0]} ({beside}); is it of another fold, seed or split?"
         )
-
-
-def _split_beside(snapshot: str | Path) -> Path:
-    """The record of what a checkpoint was trained on; a new run in its folder sets both aside together."""
-    snapshot = Path(snapshot)
-    return snapshot.with_name("split-before.json" if snapshot.name.endswith("-before") else "split.json")
 
 
 def _bare(name: str) -> str:

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "lossnet": {"weights"},
     "metrics": set(),
     "weights": set(),
-    "engine": {"files"},
+    "engine": {"files", "weights"},
     "tools": {"net", "lossnet", "metrics", "files", "dataset", "configs", "engine"},  # the last three: benchmark
 }
 # what a machine with a GPU must have for `pytest -m gpu`: requirements.txt, pytest and hypothesis, matplotlib

@@ -17,7 +17,6 @@ import train
 from engine import checkpoint
 from engine.log import Log
 from engine.stop import Stop
-from files import read_split
 from tests.helpers import losses, small
 from tests.lives import Run, read_for_ever
 
@@ -146,18 +145,6 @@ def test_resuming_nothing_and_resuming_a_damaged_file_are_clear_errors(polyp_fol
     (polyp_folder / "saved" / "last.pt").write_bytes(b"half a file")
     with pytest.raises(ValueError, match=r"last\.pt cannot be read"):
         train.train(small(polyp_folder, resume=True))
-
-
-def test_a_new_run_sets_an_old_last_aside(polyp_folder, capsys):
-    train.train(small(polyp_folder, seed=1, val_fraction=0.5))
-    train.train(small(polyp_folder, seed=2))
-    assert (
-        "log.csv, config.json, packages.txt, split.json, model-1, model-best of an earlier run"
-        in capsys.readouterr().out
-    )
-    parts = {name: read_split(polyp_folder / "saved" / f"{name}.json") for name in ("split", "split-before")}
-    assert [len(part["train"]) for part in parts.values()] == [6, 3]
-    assert checkpoint.load(polyp_folder / "saved" / "last-before.pt")["config"]["seed"] == 1
 
 
 def test_a_loss_that_is_not_finite_leaves_last_as_it_was(polyp_folder):

@@ -264,7 +264,7 @@ def test_the_best_model_is_the_network_that_was_scored(polyp_folder, tiny, capsy
     saved, lines = polyp_folder / "saved", [x for x in capsys.readouterr().out.splitlines() if "MAE=" in x]
     printed = [float(line.split("MAE=")[1].split()[0]) for line in lines]
     assert lines[printed.index(min(printed))].endswith("best, of averaged weights")
-    assert train.models_in(saved) == ["model-4", "model-4-ema", "model-best"]
+    assert sorted(path.name for path in saved.glob("model-*")) == ["model-4", "model-4-ema", "model-best"]
     network, log = Tiny(), train.Log(polyp_folder / "log.csv")
     network.load_state_dict(torch.load(saved / "model-best", weights_only=True), strict=True)
     team, pairs = train.distributed.Team(0, 1, torch.device("cpu")), train.pairs_of_run(cfg).validation
@@ -301,15 +301,6 @@ def test_a_run_begun_under_older_rules_goes_on_as_it_began(polyp_folder, tiny, c
     assert (saved / "model-best").read_text() == "what older code scored"
     with pytest.raises(ValueError, match=r"scales was \(224, .*352\), is \(64,\)"):
         train.train(small(polyp_folder, **now | {"scales": (64,)}))
-
-
-def test_a_new_run_sets_the_checkpoints_of_an_earlier_one_aside(polyp_folder, tiny, capsys):
-    train.train(small(polyp_folder, epoch=2, seed=1))
-    train.train(small(polyp_folder, epoch=1, seed=2))
-    assert (
-        "last.pt, log.csv, config.json, packages.txt, split.json, model-2 of an earlier run" in capsys.readouterr().out
-    )
-    assert train.models_in(polyp_folder / "saved") == ["model-1"]
 
 
 def test_a_class_that_no_held_out_mask_shows_has_no_part_in_the_score(tmp_path, write_png):

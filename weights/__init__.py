@@ -4,7 +4,7 @@ locate() and load() never touch the network, download() does. `python -m weights
 """
 
 from weights.fetch import download
-from weights.files import load, locate
+from weights.files import load, locate, opened
 from weights.table import WEIGHTS, Source, Weight
 
-__all__ = ["WEIGHTS", "Source", "Weight", "download", "load", "locate"]
+__all__ = ["WEIGHTS", "Source", "Weight", "download", "load", "locate", "opened"]

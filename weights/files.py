@@ -56,6 +56,11 @@ def load(name_or_path: str | Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is a folder; give the checkpoint file in it, such as {path / 'model-50'}")
     if not path.exists():
         raise FileNotFoundError(f"no checkpoint file {path} (known weights: {', '.join(WEIGHTS)})")
+    return _state_dict(opened(path), path)
+
+
+def opened(path: Path) -> Any:
+    """Whatever torch.save wrote into a file that is there, on the CPU; ValueError as `load`."""
     if trouble := _not_a_checkpoint(path) or _too_large_inside(path):
         raise ValueError(f"{path}: {trouble}")
     try:
@@ -63,7 +68,7 @@ def load(name_or_path: str | Path) -> dict[str, Tensor]:
             # torch remarks on what is refused a moment later; the refusal says enough.
             for remark in ("Detected pickle protocol", ".*sparse (tensor )?invariant"):
                 warnings.filterwarnings("ignore", message=remark)
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # torch raises a dozen kinds for a damaged file, OSError among them
@@ -76,7 +81,6 @@ def load(name_or_path: str | Path) -> dict[str, Tensor]:
             f"{path} ({path.stat().st_size} bytes) is truncated, damaged or no PyTorch checkpoint; get it again "
             f"({type(error).__name__})"
         ) from error
-    return _state_dict(state, path)
 
 
 def _state_dict(state: Any, path: Path) -> dict[str, Tensor]:
@@ -108,7 +112,10 @@ def _unusable(key: str, value: Tensor) -> str:
     if value.is_complex():
         return "complex"
     weight = key.rpartition(".")[2] in ("weight", "bias", "running_mean", "running_var")  # a count is an integer
-    return "of whole numbers" if weight and not value.is_floating_point() else ""
+    if weight and not value.is_floating_point():
+        return "of whole numbers"
+    bad = int((~value.float().isfinite()).sum()) if value.is_floating_point() else 0
+    return f"not finite: {bad} of {value.numel()} values are NaN or infinite" if bad else ""
 
 
 def _too_large_inside(path: Path) -> str:
