@@ -8,6 +8,7 @@ With several classes each of these folders has one of grey maps per class, and l
 import dataclasses
 import hashlib
 import json
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import net
@@ -23,6 +23,7 @@ from configs import ORIGINAL, Config, one_side, parse
 from dataset import TestImages, test_batch
 from engine import run
 from engine.inference import Predictor
+from engine.loading import Loader
 from files import (
     RECORD,
     find_images,
@@ -155,16 +156,13 @@ def what_maps_depend_on(fields: dict[str, Any]) -> dict[str, Any]:
 
 def predict_set(predictor: Predictor, images: TestImages, out: Path, cfg: Config) -> None:
     """Decode in processes, predict here, encode in threads, all at the same time."""
-    loader = DataLoader(
-        images,
-        cfg.test_batch,
-        collate_fn=test_batch,
-        num_workers=run.workers(cfg.workers),
-        worker_init_fn=run.end_with_parent,
-        pin_memory=predictor.device.type == "cuda",
-    )
     waiting: deque[Future] = deque()
-    with tqdm(total=len(images), desc=out.name, unit="image", disable=None) as bar, ThreadPoolExecutor(2) as pool:
+    largest = cfg.test_batch * 3 * math.prod(cfg.sides) * 4
+    with (
+        Loader(images, test_batch, cfg.workers, largest, predictor.device, batch_size=cfg.test_batch) as loader,
+        tqdm(total=len(images), desc=out.name, unit="image", disable=None) as bar,
+        ThreadPoolExecutor(2) as pool,
+    ):
         for image, sizes, names in loader:
             preds = predictor(image).numpy()
             for pred, size, name in zip(preds, sizes, names, strict=True):

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import net
 from configs import MAY_CHANGE, ORIGINAL, Config, one_side, parse
 from dataset import Batches, Data
 from engine import checkpoint, distributed, run
+from engine.loading import Loader, silent
 from engine.log import Log
 from engine.precision import Precision
 from engine.stop import Stop
@@ -85,7 +85,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
             scored.replace(folder / "model-best")  # of older code, whose model-best was not what it had scored
         run.write_record(folder / "config.json", cfg, device)
         write_split(folder / "split.json", pairs)
-    loader, batches = build_loader(cfg, pairs.train, team)
+    loader, batches = build_loader(cfg, pairs.train, team, say)
     log = Log(folder / "log.csv", step, team.writes)
 
     def save_last(epoch: int, done: int) -> None:
@@ -102,7 +102,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
         if team.writes:
             checkpoint.save(network.state_dict(), folder / name)
 
-    with Stop(cfg.walltime) as stop, closing(log), run.ended(lambda: loader._iterator):
+    with Stop(cfg.walltime) as stop, closing(log), loader:
         for epoch in range(first, cfg.epoch):
             batches.start(epoch, done)
             lr = learning_rate(cfg, epoch)
@@ -157,10 +157,6 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     return folder / f"model-{cfg.epoch}"
 
 
-def silent(*_: object, **__: object) -> None:
-    """What a process says that is not the one to speak."""
-
-
 def check(cfg: Config) -> None:
     """ValueError for settings that only the scores can judge."""
     if cfg.val_score not in score_names("official"):
@@ -186,21 +182,13 @@ def models_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("model-*") if not path.name.endswith("-before"))
 
 
-def build_loader(cfg: Config, pairs: list[Pair], team: distributed.Team) -> tuple[DataLoader, Batches]:
+def build_loader(cfg: Config, pairs: list[Pair], team: distributed.Team, say: Callable) -> tuple[Loader, Batches]:
     """Batches of `pairs`, in processes that live as long as the run; the sampler says of which epoch."""
     data = Data(cfg, pairs)
     batches = Batches(len(data), cfg, team.rank, team.size)
-    workers = run.workers(cfg.workers)
-    loader = DataLoader(
-        data,
-        batch_sampler=batches,
-        collate_fn=data.collate,
-        num_workers=workers,
-        worker_init_fn=run.start_worker,
-        persistent_workers=workers > 0,
-        pin_memory=team.device.type == "cuda",
-    )
-    return loader, batches
+    planes = 3 + cfg.classes + bool(cfg.field_of_view)
+    largest = -(-cfg.batch // team.size) * planes * max(cfg.scales) ** 2 * 4
+    return Loader(data, data.collate, cfg.workers, largest, team.device, say, batch_sampler=batches), batches
 
 
 def to_device(image: Tensor, cfg: Config, device: torch.device) -> Tensor:

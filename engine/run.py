@@ -3,25 +3,21 @@
 import ctypes
 import dataclasses
 import json
-import multiprocessing
 import os
 import platform
 import random
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
-from engine.stop import ignore_signals
 from files import write_file
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow")
@@ -37,48 +33,6 @@ def device(name: str) -> torch.device:
             f"device is {name!r} but this PyTorch ({torch.__version__}) sees no CUDA device; use cpu or auto"
         )
     return found
-
-
-def workers(wanted: int) -> int:
-    """At most one reading process per core that this process may use; more only get in each other's way."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(wanted, cores)
-
-
-def start_worker(worker: int) -> None:
-    """For processes that read images: only the run decides what a signal means, and one core each is enough."""
-    ignore_signals(worker)
-    cv2.setNumThreads(0)
-    end_with_parent(worker)
-
-
-def end_with_parent(worker: int) -> None:
-    """For processes that read images: end when the run is killed.
-
-    PyTorch's own watch compares the parent's number. Under the start method forkserver, Python 3.14's default, that is
-    the server, which in turn lives as long as its children: each would wait for the other for ever.
-    """
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def ended(iterator: Callable[[], Any]) -> Iterator[None]:
-    """On leaving, however that happens, end the workers of a DataLoader's iterator: deaf to signals, they must be told.
-
-    Left to Python's exit they would be sent a SIGTERM and waited for, for ever.
-    """
-    try:
-        yield
-    finally:
-        if end := getattr(iterator(), "_shutdown_workers", None):
-            end()
 
 
 @contextmanager

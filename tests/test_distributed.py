@@ -32,7 +32,7 @@ def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
         network = train.build_network(cfg, team, train.silent).double()
         optimiser = train.build_optimiser(network, cfg, precision.sgd)
         model = distributed.wrap(network, team)
-        loader, batches = train.build_loader(cfg, find_pairs(cfg.datapath), team)
+        loader, batches = train.build_loader(cfg, find_pairs(cfg.datapath), team, train.silent)
         for epoch in range(4):
             batches.start(epoch)
             network.eval()
