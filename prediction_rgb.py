@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from argparse import Namespace
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 import net
-from configs import ORIGINAL, Config, one_side, parse
+from configs import ORIGINAL, Config, errors_in_one_line, one_side, outlived_output, parse
 from dataset import TestImages, test_batch
 from engine import run
 from engine.inference import Predictor
@@ -64,6 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit("prediction_rgb.py: error: --images and --out go together")
     if not cfg.snapshot:
         raise SystemExit("prediction_rgb.py: error: --snapshot FILE says which checkpoint to predict with")
+    with outlived_output():
+        predict_sets(cfg, extra)
+
+
+def predict_sets(cfg: Config, extra: Namespace) -> None:
+    """Predict what the flags ask for: a folder, what a fold holds out, or the test sets."""
     # every set is looked up before the first map is written
     if extra.images:
         sets = {Path(extra.out): find_images(extra.images)}
@@ -189,5 +196,5 @@ def complete(out: Path, name: str, image: Path, cfg: Config) -> bool:
 
 
 if __name__ == "__main__":
-    with run.errors_in_one_line("prediction_rgb.py"):
+    with errors_in_one_line("prediction_rgb.py"):
         main()

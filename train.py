@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import net
-from configs import MAY_CHANGE, ORIGINAL, Config, one_side, parse
+from configs import MAY_CHANGE, ORIGINAL, Config, errors_in_one_line, one_side, outlived_output, parse
 from dataset import Batches, Data
 from engine import checkpoint, distributed, run
 from engine.loading import Loader, silent
@@ -34,9 +34,16 @@ RECORDS = ("last.pt", "log.csv", "config.json", "packages.txt", "split.json")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     cfg, _ = parse("Train MSNet or M2SNet.", arguments)
-    run.run_commands(cfg.before, cfg)
-    train(cfg)
-    run.run_commands(cfg.after, cfg)
+    with outlived_output():
+        check(cfg)
+        before, after = run.filled(cfg.before, cfg), run.filled(cfg.after, cfg)
+        with distributed.team(run.device(cfg.device)) as team:
+            if team.writes:
+                run.run_commands(before)
+            distributed.wait()
+            train_with(team, cfg)
+        if team.writes:
+            run.run_commands(after)
 
 
 def train(cfg: Config) -> Path:
@@ -62,6 +69,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     pairs = pairs_of_run(cfg)
     if cfg.check_data and team.writes:
         say(f"{cfg.datapath}: {check_pairs(pairs.train + pairs.validation, cfg.label_values)}")
+    distributed.wait()
     if pairs.validation or pairs.test:
         say(f"{len(pairs.train)} to train on, {len(pairs.validation)} to validate on, {len(pairs.test)} to test on")
     network, lossnet = build_network(cfg, team, say), build_lossnet(cfg, device, say)
@@ -134,26 +142,30 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
                         sys.exit(reason)
                     if cfg.save_every and log.step % cfg.save_every == 0:
                         save_last(epoch, done)
-            done = 0
+            # ---- saved first: what is said, drawn and validated may fail and costs no epoch
+            validates = pairs.validation and ((epoch + 1) % cfg.val_every == 0 or epoch + 1 == cfg.epoch)
             log.flush()
-            if shown:  # not when a resume finds the epoch's last step done
-                image, mask, logits = shown
-                log.panel("train/image | mask | map", image, mask, activated(logits))
-            line = f"step:{log.step}/{epoch + 1}/{cfg.epoch} | lr={lr:.6f} | loss={log.mean(epoch + 1):.6f}"
-            if pairs.validation and ((epoch + 1) % cfg.val_every == 0 or epoch + 1 == cfg.epoch):
-                scored = averaged.module if averaged else network
-                score = validate(scored, pairs.validation, cfg, team, log)
-                log.scalar(f"validation/{cfg.val_score}", score)
-                line += f" | {cfg.val_score}={score:.4f}"
-                if better(cfg.val_score, score, best):
-                    best, line = score, line + (" best, of averaged weights" if averaged else " best")
-                    save_model("model-best", scored)
-            say(f"{datetime.now():%Y-%m-%d %H:%M:%S} | {line}", flush=True)
             if keeps(cfg, epoch):
                 save_model(f"model-{epoch + 1}", network)
                 if averaged:
                     save_model(f"model-{epoch + 1}-ema", averaged.module)
-            save_last(epoch + 1, 0)
+            # a resume finds this epoch's steps done, and validates
+            save_last(*(epoch, done) if validates else (epoch + 1, 0))
+            done = 0
+            line = f"step:{log.step}/{epoch + 1}/{cfg.epoch} | lr={lr:.6f} | loss={log.mean(epoch + 1):.6f}"
+            if shown:  # not when a resume finds the epoch's last step done
+                image, mask, logits = shown
+                log.panel("train/image | mask | map", image, mask, activated(logits))
+            if validates:
+                candidate = averaged.module if averaged else network
+                score = validate(candidate, pairs.validation, cfg, team, log)
+                log.scalar(f"validation/{cfg.val_score}", score)
+                line += f" | {cfg.val_score}={score:.4f}"
+                if better(cfg.val_score, score, best):
+                    best, line = score, line + (" best, of averaged weights" if averaged else " best")
+                    save_model("model-best", candidate)
+                save_last(epoch + 1, 0)
+            say(f"{datetime.now():%Y-%m-%d %H:%M:%S} | {line}", flush=True)
     return folder / f"model-{cfg.epoch}"
 
 
@@ -310,5 +322,5 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
 
 
 if __name__ == "__main__":
-    with run.errors_in_one_line("train.py"):
+    with errors_in_one_line("train.py"):
         main()

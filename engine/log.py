@@ -2,8 +2,10 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +31,7 @@ class Log:
         self._norms: list[Tensor] = []
         self._rows: list[tuple[int, int, float, list[str]]] = []
         self._totals: dict[int, list[float]] = {}  # epoch -> total of each step
+        self._board: SummaryWriter | None = None
         kept: list[list[str]] = []
         if resume_after is not None and path.exists():
             with open(path, newline="", encoding="utf-8") as file:
@@ -38,7 +41,8 @@ class Log:
             self._totals.setdefault(int(row[1]), []).append(float(row[3]))
         if not writes:
             return
-        self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
+        with self._drawing():
+            self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
         write_file(path, csv_text([COLUMNS, *kept]))
 
     def add(
@@ -67,9 +71,10 @@ class Log:
         if self._writes:
             with open(self.path, "a", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows(good if bad is None else good[: bad + 1])
-            for row in good:
-                for name, value in zip(COLUMNS[2:], row[2:], strict=True):
-                    self._board.add_scalar(f"train/{name}", value, row[0])
+            with self._drawing() as board:
+                for row in good if board else ():
+                    for name, value in zip(COLUMNS[2:], row[2:], strict=True):
+                        board.add_scalar(f"train/{name}", value, row[0])
         if bad is not None:
             step, epoch, _, total, structure, lossnet, _ = good[bad]
             names = ", ".join(name for part in distributed.gathered(rows[bad][3]) for name in part)
@@ -80,27 +85,39 @@ class Log:
 
     def scalar(self, name: str, value: float) -> None:
         """A value after the steps so far, for TensorBoard: a validation score, the loss scaling."""
-        if self._writes:
-            self._board.add_scalar(name, value, self.step)
+        with self._drawing() as board:
+            if board:
+                board.add_scalar(name, value, self.step)
 
     def panel(self, name: str, image: Tensor, mask: Tensor, pred: Tensor, most: int = 4) -> None:
         """A picture for TensorBoard: image | mask | map, one example a row.
 
         image (N, 3, H, W) float of any range; mask, pred (N, C, H, W) in [0, 1]; of several classes each is a column.
         """
-        if not self._writes:
+        if not (self._writes and self._board):
             return
         rows = []
         for picture, *greys in zip(image[:most].float().cpu(), mask.float().cpu(), pred.detach().float().cpu()):
             low, high = picture.min(), picture.max()
             maps = [channel.expand(3, -1, -1) for grey in greys for channel in grey]
             rows.append(torch.cat([(picture - low) / (high - low).clamp(min=1e-6), *maps], 2))
-        self._board.add_image(name, torch.cat(rows, 1).clamp(0, 1), self.step)
+        with self._drawing() as board:
+            board.add_image(name, torch.cat(rows, 1).clamp(0, 1), self.step)
 
     def close(self) -> None:
         """Let go of TensorBoard's file."""
-        if self._writes:
-            self._board.close()
+        with self._drawing() as board:
+            if board:
+                board.close()
+
+    @contextmanager
+    def _drawing(self) -> Iterator[Any]:
+        """TensorBoard, None where there is none; what it cannot write is said once, and the run goes on without it."""
+        try:
+            yield self._board
+        except (OSError, RuntimeError, ValueError) as error:
+            self._board = None
+            print(f"NOTE: TensorBoard cannot be written ({error}); the run goes on, log.csv has its losses")
 
     def mean(self, epoch: int) -> float:
         """Mean total loss of an epoch's steps, those before a resume included."""

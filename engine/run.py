@@ -8,8 +8,6 @@ import platform
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
@@ -21,29 +19,25 @@ import torch
 from files import write_file
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow")
+# what tells a process that it is one of several
+OF_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def device(name: str) -> torch.device:
-    """The device of a Config; `auto` is CUDA where there is one. ValueError for CUDA that is not there."""
+    """The device of a Config; `auto` is CUDA where there is one. ValueError for one that is not there, or is none."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    found = torch.device(name)
+    try:
+        found = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device is {name!r}; expected auto, cpu, cuda or, of several, cuda:1") from None
     if found.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device is {name!r} but this PyTorch ({torch.__version__}) sees no CUDA device; use cpu or auto"
         )
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device is {name!r} but the last is cuda:{torch.cuda.device_count() - 1}")
     return found
-
-
-@contextmanager
-def errors_in_one_line(script: str) -> Iterator[None]:
-    """Of a mistake in settings or data its message alone, exit status 1; with TRACEBACK=1 in the environment, all."""
-    try:
-        yield
-    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-        if os.environ.get("TRACEBACK"):
-            raise
-        sys.exit(f"{script}: error: {error} (TRACEBACK=1 shows where)")
 
 
 def keep_memory() -> None:
@@ -81,15 +75,25 @@ def write_record(path: Path, config: Any, device: torch.device) -> None:
     write_file(path.with_name("packages.txt"), "\n".join(installed) + "\n")
 
 
-def run_commands(commands: tuple[str, ...], config: Any) -> None:
-    """Run each command with this Python, `{field}` replaced by the field of `config`; stop at the first that fails."""
+def filled(commands: tuple[str, ...], config: Any) -> list[list[str]]:
+    """The words of each command, `{field}` replaced by the field of `config`; ValueError for one that it lacks."""
     fields = dataclasses.asdict(config)
-    for command in commands:
-        words = [word.format(**fields) for word in command.split()]
+    try:
+        return [[word.format(**fields) for word in command.split()] for command in commands]
+    except (LookupError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"before and after are {commands}: {error} is no field of Config; write {{savepath}}, or {{{{ for a brace"
+        ) from error
+
+
+def run_commands(commands: list[list[str]]) -> None:
+    """Run each with this Python, as one process however many run this; ChildProcessError for the first that fails."""
+    alone = {name: value for name, value in os.environ.items() if name not in OF_TORCHRUN}
+    for words in commands:
         print("$ python", *words, flush=True)
-        status = subprocess.run([sys.executable, *words]).returncode
+        status = subprocess.run([sys.executable, *words], env=alone).returncode
         if status:
-            raise RuntimeError(f"`python {' '.join(words)}` failed with exit status {status}; its words are above")
+            raise ChildProcessError(f"`python {' '.join(words)}` failed with exit status {status}; its words are above")
 
 
 def git_commit() -> str:

@@ -16,8 +16,7 @@ import files
 import net
 import prediction_rgb
 import train
-from configs import Config
-from engine import run
+from configs import Config, errors_in_one_line
 from tests.conftest import GOLDEN, ROOT
 from tests.test_net import filled, with_golden_batchnorm
 from tests.test_train import small
@@ -173,7 +172,7 @@ def test_a_mistake_is_one_line(polyp_folder, monkeypatch):
     assert done.returncode == 1
     assert re.fullmatch(r"train\.py: error: no folder .*absent; check datapath.*\n", done.stderr)
     monkeypatch.setenv("TRACEBACK", "1")
-    with pytest.raises(FileNotFoundError, match="no folder"), run.errors_in_one_line("train.py"):
+    with pytest.raises(FileNotFoundError, match="no folder"), errors_in_one_line("train.py"):
         train.main(words[1:])
 
 

@@ -4,6 +4,9 @@ import csv
 import json
 import re
 import shutil
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -251,3 +254,21 @@ def test_columns_and_per_cent_are_what_a_paper_prints(sets, capsys):
     assert [float(x) for x in line.split()[1:]] == pytest.approx([100 * float(dice), 100 * float(recall)], abs=0.011)
     with pytest.raises(SystemExit, match="columns holds 'Dize'; protocol binary has Jaccard, Precision"):
         test_score.main([*map(str, arguments), "--columns", "Dize"])
+
+
+def test_a_process_that_scores_and_is_killed_is_one_line(monkeypatch):
+    from contextlib import contextmanager
+
+    @contextmanager
+    def pool(_):
+        def submit(*_):
+            future = Future()
+            future.set_exception(BrokenProcessPool("A process in the process pool was terminated abruptly"))
+            return future
+
+        yield submit
+
+    monkeypatch.setattr(scoring, "_pool", pool)
+    job = scoring.Job("set", "method", 1, 1, Path("gt"), Path("maps"), files=[scoring.Case(Path("a"), (Path("b"),))])
+    with pytest.raises(ChildProcessError, match="a process that scores was killed, .* try --processes 1"):
+        scoring.score([job], "official", "exclude", 2)

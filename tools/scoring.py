@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -206,6 +207,10 @@ def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, ke
         for (job, files), future in zip(chunks, futures, strict=True):
             try:
                 part, notes = future.result()
+            except BrokenProcessPool as error:
+                raise ChildProcessError(
+                    "a process that scores was killed, for want of memory perhaps; try --processes 1"
+                ) from error
             except (ValueError, OSError) as error:
                 job.error, job.scores = job.error or str(error), None
                 part, notes = None, {}
