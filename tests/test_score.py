@@ -2,10 +2,11 @@
 
 import csv
 import json
+import os
 import re
 import shutil
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -256,19 +257,22 @@ def test_columns_and_per_cent_are_what_a_paper_prints(sets, capsys):
         test_score.main([*map(str, arguments), "--columns", "Dize"])
 
 
-def test_a_process_that_scores_and_is_killed_is_one_line(monkeypatch):
-    from contextlib import contextmanager
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("deed", "words"),
+    [(os._exit, "was killed, .* try --processes 1"), (time.sleep, "has given nothing for 0 s: is the disk reachable")],
+    ids=["killed", "stuck"],
+)
+def test_a_process_that_scores_and_dies_or_hangs_is_one_line(monkeypatch, deed, words):
+    real = scoring._pool
+    monkeypatch.setattr(scoring, "PATIENCE", 60 if deed is os._exit else 0)
 
     @contextmanager
     def pool(_):
-        def submit(*_):
-            future = Future()
-            future.set_exception(BrokenProcessPool("A process in the process pool was terminated abruptly"))
-            return future
-
-        yield submit
+        with real(2) as submit:
+            yield lambda *_: submit(deed, 600)
 
     monkeypatch.setattr(scoring, "_pool", pool)
     job = scoring.Job("set", "method", 1, 1, Path("gt"), Path("maps"), files=[scoring.Case(Path("a"), (Path("b"),))])
-    with pytest.raises(ChildProcessError, match="a process that scores was killed, .* try --processes 1"):
+    with pytest.raises(ChildProcessError, match=f"a process that scores {words}"):
         scoring.score([job], "official", "exclude", 2)

@@ -1,11 +1,11 @@
 """Scoring folders of maps: what is paired with what, in parallel, and what was noticed on the way."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, TimeoutError, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ from files import (
 )
 from metrics import Scores
 
+PATIENCE = 600  # seconds; a few images that are not scored by then never will be
 CHUNK = 16  # images a process takes at a time
 WORTH_A_PROCESS = 500  # images; with fewer, starting it takes longer than it saves
 
@@ -206,11 +207,9 @@ def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, ke
         ]
         for (job, files), future in zip(chunks, futures, strict=True):
             try:
-                part, notes = future.result()
-            except BrokenProcessPool as error:
-                raise ChildProcessError(
-                    "a process that scores was killed, for want of memory perhaps; try --processes 1"
-                ) from error
+                part, notes = outcome(future)
+            except ChildProcessError:
+                raise
             except (ValueError, OSError) as error:
                 job.error, job.scores = job.error or str(error), None
                 part, notes = None, {}
@@ -221,6 +220,21 @@ def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, ke
                     converted[job.title].setdefault(note, []).extend(names)
     for job in jobs:
         job.notes += [f"{len(names)} {note}, first {names[0]}" for note, names in converted[job.title].items()]
+
+
+def outcome(future: Future) -> tuple[Scores, dict[str, list[str]]]:
+    """What `score_files` gave, or raised; ChildProcessError where its process died or never ends."""
+    try:
+        wait([future], PATIENCE)
+        return future.result(0)
+    except BrokenProcessPool as error:
+        what = "was killed, for want of memory perhaps"
+        raise ChildProcessError(f"a process that scores {what}; try --processes 1") from error
+    except TimeoutError as error:
+        if future.done():  # it is what the disk said to the process
+            raise
+        what = f"has given nothing for {PATIENCE} s: is the disk reachable?"
+        raise ChildProcessError(f"a process that scores {what}") from error
 
 
 def score_files(
@@ -294,7 +308,12 @@ def _pool(processes: int) -> Iterator:
     """`submit` of a process pool, or of this very process if one is enough."""
     if processes > 1:
         with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
-            yield pool.submit
+            try:
+                yield pool.submit
+            except ChildProcessError:
+                for process in active_children():  # the pool would wait for one that hangs, for ever
+                    process.kill()
+                raise
     else:
         yield _here
 
