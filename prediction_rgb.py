@@ -8,6 +8,8 @@ With several classes each of these folders has one of grey maps per class, and l
 import dataclasses
 import hashlib
 import json
+import math
+from argparse import Namespace
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import net
-from configs import ORIGINAL, Config, one_side, parse
+from configs import ORIGINAL, Config, errors_in_one_line, one_side, outlived_output, parse
 from dataset import TestImages, test_batch
 from engine import run
 from engine.inference import Predictor
+from engine.loading import Loader
 from files import (
     RECORD,
     find_images,
@@ -63,6 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit("prediction_rgb.py: error: --images and --out go together")
     if not cfg.snapshot:
         raise SystemExit("prediction_rgb.py: error: --snapshot FILE says which checkpoint to predict with")
+    with outlived_output():
+        predict_sets(cfg, extra)
+
+
+def predict_sets(cfg: Config, extra: Namespace) -> None:
+    """Predict what the flags ask for: a folder, what a fold holds out, or the test sets."""
     # every set is looked up before the first map is written
     if extra.images:
         sets = {Path(extra.out): find_images(extra.images)}
@@ -155,16 +163,13 @@ def what_maps_depend_on(fields: dict[str, Any]) -> dict[str, Any]:
 
 def predict_set(predictor: Predictor, images: TestImages, out: Path, cfg: Config) -> None:
     """Decode in processes, predict here, encode in threads, all at the same time."""
-    loader = DataLoader(
-        images,
-        cfg.test_batch,
-        collate_fn=test_batch,
-        num_workers=run.workers(cfg.workers),
-        worker_init_fn=run.end_with_parent,
-        pin_memory=predictor.device.type == "cuda",
-    )
     waiting: deque[Future] = deque()
-    with tqdm(total=len(images), desc=out.name, unit="image", disable=None) as bar, ThreadPoolExecutor(2) as pool:
+    largest = cfg.test_batch * 3 * math.prod(cfg.sides) * 4
+    with (
+        Loader(images, test_batch, cfg.workers, largest, predictor.device, batch_size=cfg.test_batch) as loader,
+        tqdm(total=len(images), desc=out.name, unit="image", disable=None) as bar,
+        ThreadPoolExecutor(2) as pool,
+    ):
         for image, sizes, names in loader:
             preds = predictor(image).numpy()
             for pred, size, name in zip(preds, sizes, names, strict=True):
@@ -191,5 +196,5 @@ def complete(out: Path, name: str, image: Path, cfg: Config) -> bool:
 
 
 if __name__ == "__main__":
-    with run.errors_in_one_line("prediction_rgb.py"):
+    with errors_in_one_line("prediction_rgb.py"):
         main()

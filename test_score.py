@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from configs import Config, parse
+from configs import Config, errors_in_one_line, parse
 from files import find_pairs, group_of, hold_out, maps_of_fold, require_writable
 from tools import cases, scoring, tables
 
@@ -44,24 +44,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"test_score.py: error: {error}") from error
 
     scoring.score(jobs, cfg.protocol, given.undefined, given.processes, given.confidence or cfg.by_group)
-    report(jobs, given.strict)
     rows = [
         tables.Row(j.dataset, j.method, j.run, j.names, j.scores, j.part, not j.part or j.part in cfg.scored, j.runs)
         for j in jobs
         if j.scores is not None
     ]
     show, also = tables.Show(cfg.columns, cfg.percent), []
-    if rows:
-        print("\n" + tables.terminal(rows, show))
-        if cfg.by_group:
-            also.append(tables.groups(rows, lambda name: group_of(name, cfg.group), show))
-        if given.confidence:
-            also.append(tables.confidence(rows, show))
-        for text in also:
-            print("\n" + text)
-        if given.out:
-            tables.write(rows, Path(given.out), show, also)
-            print(f"\nwritten: {', '.join(str(Path(given.out, name)) for name in tables.FILES)}")
+    if rows and cfg.by_group:
+        also.append(tables.groups(rows, lambda name: group_of(name, cfg.group), show))
+    if rows and given.confidence:
+        also.append(tables.confidence(rows, show))
+    if rows and given.out:
+        tables.write(rows, Path(given.out), show, also)  # before anything is printed: that may fail
+    report(jobs, given.strict)
+    for text in [tables.terminal(rows, show), *also] if rows else ():
+        print("\n" + text)
+    if rows and given.out:
+        print(f"\nwritten: {', '.join(str(Path(given.out, name)) for name in tables.FILES)}")
     if any(job.error or (given.strict and job.notes) for job in jobs):
         sys.exit(1)
 
@@ -124,4 +123,5 @@ def official_line(dataset: str, s: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_in_one_line("test_score.py"):
+        main()

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import net
-from configs import MAY_CHANGE, ORIGINAL, Config, one_side, parse
+from configs import MAY_CHANGE, ORIGINAL, Config, errors_in_one_line, one_side, outlived_output, parse
 from dataset import Batches, Data
 from engine import checkpoint, distributed, earlier, lock, run
+from engine.loading import Loader, silent
 from engine.log import Log
 from engine.precision import Precision
 from engine.stop import Stop
@@ -31,9 +31,16 @@ from validation import better, validate
 
 def main(arguments: Sequence[str] | None = None) -> None:
     cfg, _ = parse("Train MSNet or M2SNet.", arguments)
-    run.run_commands(cfg.before, cfg)
-    train(cfg)
-    run.run_commands(cfg.after, cfg)
+    with outlived_output():
+        check(cfg)
+        before, after = run.filled(cfg.before, cfg), run.filled(cfg.after, cfg)
+        with distributed.team(run.device(cfg.device)) as team:
+            if team.writes:
+                run.run_commands(before)
+            distributed.wait()
+            train_with(team, cfg)
+        if team.writes:
+            run.run_commands(after)
 
 
 def train(cfg: Config) -> Path:
@@ -62,6 +69,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     pairs = pairs_of_run(cfg)
     if cfg.check_data and team.writes:
         say(f"{cfg.datapath}: {check_pairs(pairs.train + pairs.validation, cfg.label_values)}")
+    distributed.wait()
     if pairs.validation or pairs.test:
         say(f"{len(pairs.train)} to train on, {len(pairs.validation)} to validate on, {len(pairs.test)} to test on")
     network, lossnet = build_network(cfg, team, say), build_lossnet(cfg, device, say)
@@ -85,7 +93,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
             older.replace(folder / "model-best")  # of older code, whose model-best was not what it had scored
         run.write_record(folder / "config.json", cfg, device)
         write_split(folder / "split.json", pairs)
-    loader, batches = build_loader(cfg, pairs.train, team)
+    loader, batches = build_loader(cfg, pairs.train, team, say)
     log = Log(folder / "log.csv", step, team.writes, precision.skips, sums)
 
     def save_last(epoch: int, done: int) -> None:
@@ -107,7 +115,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
         if team.writes:
             checkpoint.save(state, folder / name)
 
-    with Stop(cfg.walltime) as stop, closing(log), run.ended(lambda: loader._iterator):
+    with Stop(cfg.walltime) as stop, closing(log), loader:
         for epoch in range(first, cfg.epoch):
             batches.start(epoch, done)
             lr = learning_rate(cfg, epoch)
@@ -139,31 +147,31 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
                         sys.exit(reason)
                     if cfg.save_every and log.step % cfg.save_every == 0:
                         save_last(epoch, done)
-            done = 0
+            # ---- saved first: what is said, drawn and validated may fail and costs no epoch
+            validates = pairs.validation and ((epoch + 1) % cfg.val_every == 0 or epoch + 1 == cfg.epoch)
             log.flush()
-            if shown:  # not when a resume finds the epoch's last step done
-                image, mask, logits = shown
-                log.panel("train/image | mask | map", image, mask, activated(logits))
-            line = f"step:{log.step}/{epoch + 1}/{cfg.epoch} | lr={lr:.6f} | loss={log.mean(epoch + 1):.6f}"
-            if pairs.validation and ((epoch + 1) % cfg.val_every == 0 or epoch + 1 == cfg.epoch):
-                scored = averaged.module if averaged else network
-                score = validate(scored, pairs.validation, cfg, team, log)
-                log.scalar(f"validation/{cfg.val_score}", score)
-                line += f" | {cfg.val_score}={score:.4f}"
-                if better(cfg.val_score, score, best):
-                    best, line = score, line + (" best, of averaged weights" if averaged else " best")
-                    save_model("model-best", scored)
-            say(f"{datetime.now():%Y-%m-%d %H:%M:%S} | {line}", flush=True)
             if keeps(cfg, epoch):
                 save_model(f"model-{epoch + 1}", network)
                 if averaged:
                     save_model(f"model-{epoch + 1}-ema", averaged.module)
-            save_last(epoch + 1, 0)
+            # a resume finds this epoch's steps done, and validates
+            save_last(*(epoch, done) if validates else (epoch + 1, 0))
+            done = 0
+            line = f"step:{log.step}/{epoch + 1}/{cfg.epoch} | lr={lr:.6f} | loss={log.mean(epoch + 1):.6f}"
+            if shown:  # not when a resume finds the epoch's last step done
+                image, mask, logits = shown
+                log.panel("train/image | mask | map", image, mask, activated(logits))
+            if validates:
+                candidate = averaged.module if averaged else network
+                score = validate(candidate, pairs.validation, cfg, team, log)
+                log.scalar(f"validation/{cfg.val_score}", score)
+                line += f" | {cfg.val_score}={score:.4f}"
+                if better(cfg.val_score, score, best):
+                    best, line = score, line + (" best, of averaged weights" if averaged else " best")
+                    save_model("model-best", candidate)
+                save_last(epoch + 1, 0)
+            say(f"{datetime.now():%Y-%m-%d %H:%M:%S} | {line}", flush=True)
     return folder / f"model-{cfg.epoch}"
-
-
-def silent(*_: object, **__: object) -> None:
-    """What a process says that is not the one to speak."""
 
 
 def check(cfg: Config) -> None:
@@ -186,22 +194,13 @@ def mixes(cfg: Config) -> Iterator[str]:
             yield f"{name} is {given}, where training has {as_training} on 0..1; leave it out, and it follows"
 
 
-def build_loader(cfg: Config, pairs: list[Pair], team: distributed.Team) -> tuple[DataLoader, Batches]:
+def build_loader(cfg: Config, pairs: list[Pair], team: distributed.Team, say: Callable) -> tuple[Loader, Batches]:
     """Batches of `pairs`, in processes that live as long as the run; the sampler says of which epoch."""
     data = Data(cfg, pairs)
     batches = Batches(len(data), cfg, team.rank, team.size)
-    workers = run.workers(cfg.workers)
-    loader = DataLoader(
-        data,
-        batch_sampler=batches,
-        collate_fn=data.collate,
-        num_workers=workers,
-        worker_init_fn=run.start_worker,
-        persistent_workers=workers > 0,
-        generator=torch.Generator(),  # it draws a seed at every start, a resumed one's too: not from the run's own
-        pin_memory=team.device.type == "cuda",
-    )
-    return loader, batches
+    planes = 3 + cfg.classes + bool(cfg.field_of_view)
+    largest = -(-cfg.batch // team.size) * planes * max(cfg.scales) ** 2 * 4
+    return Loader(data, data.collate, cfg.workers, largest, team.device, say, batch_sampler=batches), batches
 
 
 def to_device(image: Tensor, cfg: Config, device: torch.device) -> Tensor:
@@ -331,5 +330,5 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
 
 
 if __name__ == "__main__":
-    with run.errors_in_one_line("train.py"):
+    with errors_in_one_line("train.py"):
         main()

@@ -6,13 +6,13 @@ import warnings
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from configs import Config
 from dataset import TestImages, resize, test_batch
-from engine import distributed, run
+from engine import distributed
 from engine.inference import Predictor
+from engine.loading import Loader, silent
 from engine.log import Log
 from files import Pair, native_map, read_mask, read_planes
 from metrics import Scores, lower_is_better
@@ -30,21 +30,13 @@ def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distribut
     was_training, _ = network.training, network.eval()
     predictor = Predictor(network, team.device)
     images = TestImages({pair.name: pair.image for pair in mine}, cfg)
-    workers = run.workers(cfg.workers)
-    loader = DataLoader(
-        images,
-        cfg.test_batch,
-        collate_fn=test_batch,
-        num_workers=workers,
-        worker_init_fn=run.start_worker,
-        generator=torch.Generator(),  # as in training
-    )
-    coming, read = iter(mine), iter(loader)
+    coming, largest = iter(mine), cfg.test_batch * 3 * math.prod(cfg.sides) * 4
     with (
-        run.ended(lambda: read),
+        # training has said where shared memory is short
+        Loader(images, test_batch, cfg.workers, largest, team.device, silent, batch_size=cfg.test_batch) as loader,
         tqdm(total=len(mine), desc="validate", unit="image", leave=False, disable=None if team.writes else True) as bar,
     ):
-        for number, (image, sizes, batch) in enumerate(read):
+        for number, (image, sizes, batch) in enumerate(loader):
             preds, small = predictor(image), []
             for pred, size in zip(preds.numpy(), sizes, strict=True):
                 pair = next(coming)

@@ -2,5 +2,17 @@
 
 from configs.command_line import load, parse, print_anywhere
 from configs.config import MAY_CHANGE, ORIGINAL, POLYP_TESTSETS, Config, one_side
+from configs.terminal import errors_in_one_line, outlived_output
 
-__all__ = ["MAY_CHANGE", "ORIGINAL", "POLYP_TESTSETS", "Config", "load", "one_side", "parse", "print_anywhere"]
+__all__ = [
+    "MAY_CHANGE",
+    "ORIGINAL",
+    "POLYP_TESTSETS",
+    "Config",
+    "errors_in_one_line",
+    "load",
+    "one_side",
+    "outlived_output",
+    "parse",
+    "print_anywhere",
+]

@@ -27,7 +27,7 @@ def print_anywhere() -> None:
 
     codecs.register_error("plain", plain)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper) and not stream.closed:
             stream.reconfigure(errors="plain")
 
 
@@ -107,4 +107,4 @@ def _metavar(hint) -> str:
 
 
 def _is_experiment(path: Path) -> bool:
-    return path.stem not in {"__init__", "config", "command_line"}
+    return path.stem not in {"__init__", "config", "command_line", "terminal"}

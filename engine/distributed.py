@@ -7,6 +7,7 @@ processes, so a run means the same on any number of them.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import torch
@@ -57,6 +58,16 @@ def wrap(network: nn.Module, team: Team) -> nn.Module:
     if team.size == 1:
         return network
     return DistributedDataParallel(network, device_ids=[team.device] if team.device.type == "cuda" else None)
+
+
+def wait() -> None:
+    """Until every process is here, for as long as what one of them does alone may take: a command, reading all files.
+
+    The process group's own patience, made for steps, ends within minutes.
+    """
+    if dist.is_initialized():
+        patient: Any = dist.new_group(backend="gloo", timeout=timedelta(days=1))
+        dist.barrier(patient)
 
 
 def follow_first(network: nn.Module) -> None:

@@ -2,8 +2,8 @@
 
 import csv
 import math
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,12 @@ class Log:
         for _, epoch, _, total, *_ in kept:
             self._count(epoch, total)
         self._sums |= sums or {}
+        self._board: SummaryWriter | None = None
         if not writes:
             return
         write_file(path, csv_text([COLUMNS, *kept]))  # first: what follows has a thread, which a refusal would leave
-        self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
+        with self._drawing():
+            self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
 
     def _count(self, epoch: int, total: float) -> None:
         so_far, steps = self.sum_of(epoch)
@@ -85,9 +87,10 @@ class Log:
         if self._writes:
             with open(self.path, "a", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows(good if bad is None else good[: bad + 1])
-            for row in good:
-                for name, value in zip(COLUMNS[2:], row[2:], strict=True):
-                    self._board.add_scalar(f"train/{name}", value, row[0])
+            with self._drawing() as board:
+                for row in good if board else ():
+                    for name, value in zip(COLUMNS[2:], row[2:], strict=True):
+                        board.add_scalar(f"train/{name}", value, row[0])
         if bad is not None:
             step, epoch, _, total, structure, lossnet, norm = good[bad]
             value = total if what == "loss" else norm
@@ -99,27 +102,39 @@ class Log:
 
     def scalar(self, name: str, value: float) -> None:
         """A value after the steps so far, for TensorBoard: a validation score, the loss scaling."""
-        if self._writes:
-            self._board.add_scalar(name, value, self.step)
+        with self._drawing() as board:
+            if board:
+                board.add_scalar(name, value, self.step)
 
     def panel(self, name: str, image: Tensor, mask: Tensor, pred: Tensor, most: int = 4) -> None:
         """A picture for TensorBoard: image | mask | map, one example a row.
 
         image (N, 3, H, W) float of any range; mask, pred (N, C, H, W) in [0, 1]; of several classes each is a column.
         """
-        if not self._writes:
+        if not (self._writes and self._board):
             return
         rows = []
         for picture, *greys in zip(image[:most].float().cpu(), mask.float().cpu(), pred.detach().float().cpu()):
             low, high = picture.min(), picture.max()
             maps = [channel.expand(3, -1, -1) for grey in greys for channel in grey]
             rows.append(torch.cat([(picture - low) / (high - low).clamp(min=1e-6), *maps], 2))
-        self._board.add_image(name, torch.cat(rows, 1).clamp(0, 1), self.step)
+        with self._drawing() as board:
+            board.add_image(name, torch.cat(rows, 1).clamp(0, 1), self.step)
 
     def close(self) -> None:
         """Let go of TensorBoard's file."""
-        if self._writes:
-            self._board.close()
+        with self._drawing() as board:
+            if board:
+                board.close()
+
+    @contextmanager
+    def _drawing(self) -> Iterator[Any]:
+        """TensorBoard, None where there is none; what it cannot write is said once, and the run goes on without it."""
+        try:
+            yield self._board
+        except (OSError, RuntimeError, ValueError) as error:
+            self._board = None
+            print(f"NOTE: TensorBoard cannot be written ({error}); the run goes on, log.csv has its losses")
 
     def sum_of(self, epoch: int) -> tuple[float, int]:
         """Sum of the total losses of an epoch's steps so far, those before a resume included, and their number."""

@@ -3,93 +3,41 @@
 import ctypes
 import dataclasses
 import json
-import multiprocessing
 import os
 import platform
 import random
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
-from engine.stop import ignore_signals
 from files import write_file
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow")
+# what tells a process that it is one of several
+OF_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def device(name: str) -> torch.device:
-    """The device of a Config; `auto` is CUDA where there is one. ValueError for CUDA that is not there."""
+    """The device of a Config; `auto` is CUDA where there is one. ValueError for one that is not there, or is none."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    found = torch.device(name)
+    try:
+        found = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device is {name!r}; expected auto, cpu, cuda or, of several, cuda:1") from None
     if found.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device is {name!r} but this PyTorch ({torch.__version__}) sees no CUDA device; use cpu or auto"
         )
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device is {name!r} but the last is cuda:{torch.cuda.device_count() - 1}")
     return found
-
-
-def workers(wanted: int) -> int:
-    """At most one reading process per core that this process may use; more only get in each other's way."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(wanted, cores)
-
-
-def start_worker(worker: int) -> None:
-    """For processes that read images: only the run decides what a signal means, and one core each is enough."""
-    ignore_signals(worker)
-    cv2.setNumThreads(0)
-    end_with_parent(worker)
-
-
-def end_with_parent(worker: int) -> None:
-    """For processes that read images: end when the run is killed.
-
-    PyTorch's own watch compares the parent's number. Under the start method forkserver, Python 3.14's default, that is
-    the server, which in turn lives as long as its children: each would wait for the other for ever.
-    """
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def ended(iterator: Callable[[], Any]) -> Iterator[None]:
-    """On leaving, however that happens, end the workers of a DataLoader's iterator: deaf to signals, they must be told.
-
-    Left to Python's exit they would be sent a SIGTERM and waited for, for ever.
-    """
-    try:
-        yield
-    finally:
-        if end := getattr(iterator(), "_shutdown_workers", None):
-            end()
-
-
-@contextmanager
-def errors_in_one_line(script: str) -> Iterator[None]:
-    """Of a mistake in settings or data its message alone, exit status 1; with TRACEBACK=1 in the environment, all."""
-    try:
-        yield
-    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
-        if os.environ.get("TRACEBACK"):
-            raise
-        sys.exit(f"{script}: error: {error} (TRACEBACK=1 shows where)")
 
 
 def keep_memory() -> None:
@@ -127,15 +75,25 @@ def write_record(path: Path, config: Any, device: torch.device) -> None:
     write_file(path.with_name("packages.txt"), "\n".join(installed) + "\n")
 
 
-def run_commands(commands: tuple[str, ...], config: Any) -> None:
-    """Run each command with this Python, `{field}` replaced by the field of `config`; stop at the first that fails."""
+def filled(commands: tuple[str, ...], config: Any) -> list[list[str]]:
+    """The words of each command, `{field}` replaced by the field of `config`; ValueError for one that it lacks."""
     fields = dataclasses.asdict(config)
-    for command in commands:
-        words = [word.format(**fields) for word in command.split()]
+    try:
+        return [[word.format(**fields) for word in command.split()] for command in commands]
+    except (LookupError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"before and after are {commands}: {error} is no field of Config; write {{savepath}}, or {{{{ for a brace"
+        ) from error
+
+
+def run_commands(commands: list[list[str]]) -> None:
+    """Run each with this Python, as one process however many run this; ChildProcessError for the first that fails."""
+    alone = {name: value for name, value in os.environ.items() if name not in OF_TORCHRUN}
+    for words in commands:
         print("$ python", *words, flush=True)
-        status = subprocess.run([sys.executable, *words]).returncode
+        status = subprocess.run([sys.executable, *words], env=alone).returncode
         if status:
-            raise RuntimeError(f"`python {' '.join(words)}` failed with exit status {status}; its words are above")
+            raise ChildProcessError(f"`python {' '.join(words)}` failed with exit status {status}; its words are above")
 
 
 def git_commit() -> str:

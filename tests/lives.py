@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 import tests.helpers  # noqa: F401 - its tiny backbone has a name in these processes too
 import train
 from configs import Config
-from engine import run
+from engine.loading import start_worker
 
 server = multiprocessing.get_context("forkserver")
 server.set_forkserver_preload(["tests.lives"])
@@ -31,7 +31,7 @@ class Pids(torch.utils.data.Dataset):
 
 def read_for_ever(said) -> None:
     """Send the number of a reading process, and keep it."""
-    loader = DataLoader(Pids(), num_workers=1, worker_init_fn=run.start_worker, persistent_workers=True)
+    loader = DataLoader(Pids(), num_workers=1, worker_init_fn=start_worker, persistent_workers=True)
     reading = iter(loader)
     said.send(int(next(reading)))
     time.sleep(600)

@@ -15,6 +15,7 @@ from net.blocks import BoxView
 from tests.helpers import losses, small
 from tests.lives import server
 from tests.test_resume import start, wait_for
+from tests.test_train import Tiny
 from tools.demo_data import write_demo_data
 from validation import validate
 
@@ -32,7 +33,7 @@ def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
         network = train.build_network(cfg, team, train.silent).double()
         optimiser = train.build_optimiser(network, cfg, precision.sgd)
         model = distributed.wrap(network, team)
-        loader, batches = train.build_loader(cfg, find_pairs(cfg.datapath), team)
+        loader, batches = train.build_loader(cfg, find_pairs(cfg.datapath), team, train.silent)
         for epoch in range(4):
             batches.start(epoch)
             network.eval()
@@ -150,3 +151,27 @@ def test_when_one_process_dies_the_others_stop_and_the_run_resumes(polyp_folder)
         os.kill(process.pid, signal.SIGTERM)
     assert run.wait() == [143, 143], run.said()
     assert "stopped by SIGTERM" in run.said()
+
+
+def main_of(_: dict, rank: int, size: int, port: int, words: list[str]) -> None:
+    torch.set_num_threads(1)
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
+    os.environ.update(where | {"RANK": str(rank), "WORLD_SIZE": str(size)})
+    train.net.build = lambda network, backbone, classes, pretrained=False: Tiny(classes)
+    train.main(words)
+
+
+@pytest.mark.slow
+def test_commands_around_a_run_of_two_processes_run_once_and_alone(polyp_folder):
+    """The first makes the data that both train on, and takes its time."""
+    (polyp_folder / "TrainDataset").rename(polyp_folder / "elsewhere")
+    (polyp_folder / "move.py").write_text(
+        "import os, sys, time\ntime.sleep(1)\nassert 'WORLD_SIZE' not in os.environ\nos.rename(*sys.argv[1:])"
+    )
+    moved = f"{polyp_folder}/move.py {polyp_folder}/elsewhere {{datapath}}"
+    back = f"{polyp_folder}/move.py {{datapath}} {polyp_folder}/after"
+    words = ["--datapath", str(polyp_folder / "TrainDataset"), "--savepath", str(polyp_folder / "saved")]
+    words += ["--backbone_weights", "random", "--lossnet_factor", "0", "--epoch", "1", "--size", "64", "--batch", "4"]
+    words += ["--workers", "0", "--device", "cpu", "--before", moved, "--after", back]
+    together(main_of, 2, {}, words)
+    assert (polyp_folder / "after").is_dir() and (polyp_folder / "saved" / "model-1").exists()

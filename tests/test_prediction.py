@@ -15,8 +15,7 @@ import files
 import net
 import prediction_rgb
 import train
-from configs import Config
-from engine import run
+from configs import Config, errors_in_one_line
 from tests.conftest import GOLDEN, ROOT
 from tests.helpers import filled, small, with_golden_batchnorm
 
@@ -175,7 +174,7 @@ def test_a_mistake_is_one_line(polyp_folder, monkeypatch):
     with pytest.raises(SystemExit, match=r"^train\.py: error: no folder .*absent; check datapath[^\n]*$"):
         runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
     monkeypatch.setenv("TRACEBACK", "1")
-    with pytest.raises(FileNotFoundError, match="no folder"), run.errors_in_one_line("train.py"):
+    with pytest.raises(FileNotFoundError, match="no folder"), errors_in_one_line("train.py"):
         train.main(words[1:])
 
 

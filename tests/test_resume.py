@@ -19,6 +19,7 @@ from engine.log import Log
 from engine.stop import Stop
 from tests.helpers import losses, small
 from tests.lives import Run, read_for_ever
+from tests.test_train import Tiny
 
 
 def start(folder, size=1, **fields) -> Run:
@@ -112,6 +113,36 @@ def test_the_wall_clock_stops_a_run(polyp_folder):
     assert checkpoint.load(polyp_folder / "saved" / "last.pt")["step"] == 1
     train.train(small(polyp_folder, epoch=3, resume=True))
     assert len(losses(polyp_folder)) == 6
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU])
+def test_what_a_scheduler_or_a_closing_terminal_sends_saves_too(polyp_folder, monkeypatch, number, capsys):
+    """Sent to the reading processes as well, as to every process of a job."""
+    monkeypatch.setattr(train.net, "build", lambda network, backbone, classes, pretrained=False: Tiny(classes))
+    added = train.Log.add
+
+    def add(log, *words):
+        added(log, *words)
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, number)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(train.Log, "add", add)
+    with pytest.raises(SystemExit) as stopped:
+        train.train(small(polyp_folder, epoch=3, workers=1))
+    assert stopped.value.code == 128 + number
+    assert checkpoint.load(polyp_folder / "saved" / "last.pt")["step"] == 1
+    assert f"stopped by {number.name} at step 1" in capsys.readouterr().out
+
+
+def test_a_run_under_nohup_ignores_that_the_terminal_closes(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.reason == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_interrupt_does_not_wait():

@@ -136,6 +136,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_files(polyp_
     [
         ({"datapath": "absent"}, FileNotFoundError, "no folder absent"),
         ({"device": "cuda:7"}, ValueError, "sees no CUDA device"),
+        ({"device": "junk"}, ValueError, "device is 'junk'; expected auto, cpu"),
         ({"amp": "native-fp16"}, ValueError, "use native-bf16 or off"),
         ({"backbone": "resnet"}, ValueError, "did you mean 'res2net50'"),
         ({"backbone_weights": "absent.pth"}, FileNotFoundError, r"absent\.pth"),
@@ -204,14 +205,29 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
 
 
 def test_commands_around_a_run_are_filled_in_and_stop_it_when_they_fail(tmp_path):
-    from engine.run import run_commands
+    from engine.run import filled, run_commands
 
     script = tmp_path / "script.py"
     script.write_text("import sys; open(sys.argv[1], 'w').write(sys.argv[2])")
-    run_commands((f"{script} {tmp_path}/out {{epoch}}",), Config(epoch=7))
+    run_commands(filled((f"{script} {tmp_path}/out {{epoch}}",), Config(epoch=7)))
     assert (tmp_path / "out").read_text() == "7"
-    with pytest.raises(RuntimeError, match="absent.py` failed with exit status 2"):
-        run_commands((f"{tmp_path}/absent.py",), Config())
+    with pytest.raises(ChildProcessError, match="absent.py` failed with exit status 2"):
+        run_commands([[f"{tmp_path}/absent.py"]])
+
+
+def test_a_device_past_the_last_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert str(run.device("cuda:1")) == "cuda:1"
+    with pytest.raises(ValueError, match="device is 'cuda:99' but the last is cuda:1"):
+        run.device("cuda:99")
+
+
+def test_an_unknown_field_in_a_command_after_the_run_is_found_before_it(polyp_folder):
+    words = ["--after", "print.py {nothing}", "--datapath", str(polyp_folder / "TrainDataset")]
+    with pytest.raises(ValueError, match=r"'nothing' is no field of Config; write \{savepath\}"):
+        train.main([*words, "--savepath", str(polyp_folder / "saved")])
+    assert not (polyp_folder / "saved").exists()
 
 
 def test_a_worker_that_dies_and_a_file_that_vanishes_are_named(polyp_folder, monkeypatch):
@@ -220,7 +236,7 @@ def test_a_worker_that_dies_and_a_file_that_vanishes_are_named(polyp_folder, mon
     victim = polyp_folder / "TrainDataset" / "image" / "004.png"
     real = dataset.read_image
     monkeypatch.setattr(dataset, "read_image", lambda path: os._exit(9) if path == victim else real(path))
-    with pytest.raises(RuntimeError, match="worker.*exited unexpectedly"):
+    with pytest.raises(ChildProcessError, match=r"worker.*exited unexpectedly\. A killed one lacked memory"):
         train.train(small(polyp_folder, workers=1))
     monkeypatch.setattr(dataset, "read_image", real)
     cfg = small(polyp_folder, workers=1, check_data=False)

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from configs import print_anywhere
+from configs import errors_in_one_line, print_anywhere
 from files import (
     Check,
     Pair,
@@ -155,4 +155,5 @@ def _cell(pair: Pair, label_values: Sequence[int], colours: dict[int, tuple[int,
 
 
 if __name__ == "__main__":
-    main()
+    with errors_in_one_line("check_data"):
+        main()

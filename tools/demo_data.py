@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from configs import errors_in_one_line
 from files import write_picture
 
 TRAIN, TEST = 64, 16
@@ -93,4 +94,5 @@ def _blob(rng: np.random.Generator, y: np.ndarray, x: np.ndarray) -> tuple[np.nd
 
 
 if __name__ == "__main__":
-    main()
+    with errors_in_one_line("demo_data"):
+        main()

@@ -18,7 +18,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from configs import print_anywhere
+from configs import errors_in_one_line, print_anywhere
 from files import find_images, folders_of, read_image, require_apart, require_writable, whole_file
 from metrics import PROTOCOLS, lower_is_better
 from tools import cases, scoring
@@ -195,4 +195,5 @@ def _save(figure, path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_in_one_line("figures"):
+        main()

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from configs import print_anywhere
+from configs import errors_in_one_line, print_anywhere
 from files import (
     by_image,
     find_images,
@@ -136,4 +136,5 @@ def _row(cells: list[np.ndarray], width: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_in_one_line("panels"):
+        main()

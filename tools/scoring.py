@@ -2,9 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, TimeoutError, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from files.grey import AREAS
 from metrics import PROTOCOLS, Scores
 from tools.cases import Case, Job
 
+PATIENCE = 600  # seconds; a few images that are not scored by then never will be
 CHUNK = 16  # images a process takes at a time
 WORTH_A_PROCESS = 500  # images; with fewer, starting it takes longer than it saves
 AHEAD = 4  # chunks that wait for each process: with all of them waiting, memory grows with the data set
@@ -56,7 +58,9 @@ def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, ke
         for number, count, future in _ahead(chunks(), AHEAD * processes if processes > 1 else 1):
             job = jobs[number]
             try:
-                part, notes = future.result() if future and not job.error else (None, {})
+                part, notes = outcome(future) if future and not job.error else (None, {})
+            except ChildProcessError:
+                raise
             except (ValueError, OSError) as error:
                 job.error, job.scores, part, notes = str(error), None, None, {}
             bar.update(count)
@@ -77,6 +81,21 @@ def _ahead(coming: Iterator, count: int) -> Iterator:
             yield waiting.popleft()
     while waiting:
         yield waiting.popleft()
+
+
+def outcome(future: Future) -> tuple[Scores, dict[str, list[str]]]:
+    """What `score_files` gave, or raised; ChildProcessError where its process died or never ends."""
+    try:
+        wait([future], PATIENCE)
+        return future.result(0)
+    except BrokenProcessPool as error:
+        what = "was killed, for want of memory perhaps"
+        raise ChildProcessError(f"a process that scores {what}; try --processes 1") from error
+    except TimeoutError as error:
+        if future.done():  # it is what the disk said to the process
+            raise
+        what = f"has given nothing for {PATIENCE} s: is the disk reachable?"
+        raise ChildProcessError(f"a process that scores {what}") from error
 
 
 def score_files(files: Sequence[Case], how: How) -> tuple[Scores, dict[str, list[str]]]:
@@ -163,7 +182,12 @@ def _pool(processes: int) -> Iterator:
     """`submit` of a process pool, or of this very process if one is enough."""
     if processes > 1:
         with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
-            yield pool.submit
+            try:
+                yield pool.submit
+            except ChildProcessError:
+                for process in active_children():  # the pool would wait for one that hangs, for ever
+                    process.kill()
+                raise
     else:
         yield _here
 

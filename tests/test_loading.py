@@ -1,0 +1,131 @@
+"""Reading in processes: little shared memory, errors, deaths and silences."""
+
+import os
+import pickle
+import shutil
+import signal
+import time
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import pytest
+import torch
+import torch.utils.data._utils
+
+from engine import loading
+from engine.loading import Loader
+
+
+class Numbers(NamedTuple):
+    values: torch.Tensor
+    names: list[str]
+    within: torch.Tensor | None = None
+
+
+def numbers(samples) -> Numbers:
+    return Numbers(torch.tensor(samples), [str(x) for x in samples])
+
+
+class Ten(torch.utils.data.Dataset):
+    """Ten numbers; reading the one at `at` does `deed`."""
+
+    def __init__(self, at: int = -1, deed=None):
+        self.at, self.deed = at, deed
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> float:
+        if index == self.at:
+            self.deed()
+        return float(index)
+
+
+def loader(data=None, processes: int = 1, **more) -> Loader:
+    return Loader(data or Ten(), numbers, processes, 1000, torch.device("cpu"), batch_size=4, **more)
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch):
+    """PyTorch gives a process that is told to end this many seconds."""
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
+
+
+def test_where_shared_memory_is_short_batches_come_through_pipes_and_are_the_same(tmp_path, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(loading, "SHARED", tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3999))
+    monkeypatch.setattr(torch.Tensor, "share_memory_", lambda _: pytest.fail("shared all the same"))
+    with loader(say=said.append) as short:
+        found = [(batch.values.tolist(), batch.names, batch.within) for batch in short]
+    assert [values for values, *_ in found] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert found[2] == ([8, 9], ["8.0", "9.0"], None)
+    assert len(said) == 1 and "has 0 MiB free, 1 workers need up to 1: batches come through pipes" in said[0]
+
+
+def test_shared_memory_counts_every_process_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=60_000))
+    monkeypatch.setattr(loading, "SHARED", tmp_path)
+    assert loading.enough_shared_memory(8, 1000, loading.silent)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert not loading.enough_shared_memory(8, 1000, loading.silent)
+
+
+def test_room_that_another_program_takes_meanwhile_costs_no_batch(monkeypatch):
+    def full(_):
+        raise RuntimeError("unable to allocate shared memory(shm) for file: No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    assert loading.unpacked(pickle.loads(pickle.dumps(loading.packed(numbers([1.0, 2.0]), True)))).values.tolist() == [
+        1,
+        2,
+    ]
+
+
+class Unsendable(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (ValueError("a.png cannot be decoded"), ValueError, "^a.png cannot be decoded$"),
+        (FileNotFoundError("a.png has vanished"), FileNotFoundError, "^a.png has vanished$"),
+        (MemoryError("no room"), MemoryError, "^no room$"),
+        (Unsendable("this", "that"), RuntimeError, "^Unsendable: this and that$"),
+    ],
+)
+def test_what_a_process_raises_is_raised_here_in_its_own_words(error, kind, words):
+    def fail():
+        raise error
+
+    with pytest.raises(kind, match=words) as caught, loader(Ten(5, fail)) as failing:
+        list(failing)
+    assert "Traceback" in str(caught.value.__cause__), "and where is known"
+
+
+@pytest.mark.parametrize(
+    ("deed", "words"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "exited unexpectedly"),
+        (lambda: time.sleep(600), "timed out after 1 seconds"),
+    ],
+    ids=["killed", "stuck"],
+)
+def test_a_process_that_dies_or_falls_silent_is_named_and_ended(monkeypatch, deed, words):
+    monkeypatch.setattr(loading, "PATIENCE", 1)
+    with pytest.raises(ChildProcessError, match=f"{words}.*try fewer --workers"), loader(Ten(5, deed)) as reading:
+        list(reading)
+    (process,) = reading._loader._iterator._workers
+    process.join(10)
+    assert not process.is_alive()
+
+
+def test_a_process_that_dies_while_the_run_computes_is_named_too():
+    def step() -> None:
+        reading._loader._iterator._workers[0].kill()
+        time.sleep(60)
+
+    with pytest.raises(ChildProcessError, match="is killed by signal: Killed"), loader() as reading:
+        [step() for _ in reading]
