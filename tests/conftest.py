@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers import Tiny
+
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 sys.path.insert(0, str(GOLDEN))  # for `import recipe`
@@ -42,6 +44,12 @@ def disk():
 def short_sighted(monkeypatch) -> None:
     """LossNet sees 32 pixels a side in place of 224: a fiftieth of the work, for claims that hold at any side."""
     monkeypatch.setattr("lossnet.vgg.SIDE", 32)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setattr("net.build", lambda network, backbone, classes, pretrained=False: Tiny(classes))
+    monkeypatch.setattr("engine.run.distributions", lambda: [])  # which packages there are takes a second to say
 
 
 @pytest.fixture

@@ -35,6 +35,18 @@ class TinyBackbone(nn.Module):
 net.BACKBONES["tiny"] = TinyBackbone
 
 
+class Tiny(nn.Module):
+    """A network of a hundred weights, for what does not depend on the network."""
+
+    def __init__(self, classes: int = 1):
+        super().__init__()
+        self.resnet = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU())
+        self.head = nn.Sequential(nn.Conv2d(8, classes, 3, 1, 1), nn.Upsample(scale_factor=2))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.resnet(image))
+
+
 def small(folder: Path, **fields) -> Config:
     """A Config that trains in a moment."""
     defaults = {

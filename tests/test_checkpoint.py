@@ -13,8 +13,7 @@ from engine import checkpoint, earlier
 from engine.log import Log
 from engine.precision import Precision
 from files import read_split
-from tests.helpers import losses, small
-from tests.test_train import Tiny
+from tests.helpers import Tiny, losses, small
 
 
 @pytest.fixture

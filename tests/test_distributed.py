@@ -12,10 +12,9 @@ import train
 from engine import checkpoint, distributed
 from files import find_pairs
 from net.blocks import BoxView
-from tests.helpers import losses, small
+from tests.helpers import Tiny, losses, small
 from tests.lives import server
 from tests.test_resume import start, wait_for
-from tests.test_train import Tiny
 from tools.demo_data import write_demo_data
 from validation import validate
 

@@ -17,9 +17,8 @@ import train
 from engine import checkpoint
 from engine.log import Log
 from engine.stop import Stop
-from tests.helpers import losses, small
+from tests.helpers import Tiny, losses, small
 from tests.lives import Run, read_for_ever
-from tests.test_train import Tiny
 
 
 def start(folder, size=1, **fields) -> Run:

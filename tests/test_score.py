@@ -17,7 +17,7 @@ from PIL import Image
 import test_score
 from metrics import Scores
 from tests.conftest import GOLDEN
-from tools import scoring, statistics, tables
+from tools import cases, scoring, statistics, tables
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import train
 from configs import errors_in_one_line, outlived_output
 from engine import checkpoint
 from engine.log import Log
-from tests.test_train import losses, small, tiny  # noqa: F401 - a fixture
+from tests.helpers import losses, small
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def pipe_without_a_reader():
 
 
 @pytest.mark.parametrize("take", ["full", "closed", "none"])
-def test_a_run_outlives_its_output(polyp_folder, tiny, capfd, take):  # noqa: F811
+def test_a_run_outlives_its_output(polyp_folder, tiny, capfd, take):
     stream = None if take == "none" else open("/dev/full", "w")  # noqa: SIM115
     if take == "closed":
         stream.close()
@@ -83,7 +83,7 @@ def test_words_that_come_back_are_printed_again(capsys):
     assert capsys.readouterr().out == "one\ntwo\n"
 
 
-def test_a_validation_that_fails_costs_no_epoch_and_is_made_up_for(polyp_folder, tiny, monkeypatch):  # noqa: F811
+def test_a_validation_that_fails_costs_no_epoch_and_is_made_up_for(polyp_folder, tiny, monkeypatch):
     fields = {"epoch": 2, "val_fraction": 0.5}
     train.train(small(polyp_folder, **fields))
     last = polyp_folder / "saved" / "last.pt"

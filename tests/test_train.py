@@ -17,25 +17,7 @@ from engine import checkpoint, run
 from engine.precision import Precision
 from files import find_pairs, writing
 from net.res2net import Res2Net50
-from tests.helpers import losses, small
-
-
-class Tiny(torch.nn.Module):
-    """A network of a hundred weights, for what does not depend on the network."""
-
-    def __init__(self, classes: int = 1):
-        super().__init__()
-        self.resnet = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.BatchNorm2d(8), torch.nn.ReLU())
-        self.head = torch.nn.Sequential(torch.nn.Conv2d(8, classes, 3, 1, 1), torch.nn.Upsample(scale_factor=2))
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.head(self.resnet(image))
-
-
-@pytest.fixture
-def tiny(monkeypatch):
-    monkeypatch.setattr(net, "build", lambda network, backbone, classes, pretrained=False: Tiny(classes))
-    monkeypatch.setattr(run, "distributions", lambda: [])  # which packages there are takes a second to say
+from tests.helpers import Tiny, losses, small
 
 
 def test_lr_peaks_mid_run_at_the_configs_lr():
