@@ -14,11 +14,12 @@ def errors_in_one_line(script: str) -> Iterator[None]:
     A reader that has gone, as of `| head`, ends the script with status 1 and no words.
     """
     try:
-        try:
-            yield
-        finally:
-            if sys.stdout and not sys.stdout.closed:
-                sys.stdout.flush()  # here, and not where Python exits and can but complain
+        yield
+        if sys.stdout and not sys.stdout.closed:
+            sys.stdout.flush()  # here, and not where Python exits and can but complain
+    except SystemExit:
+        _give_up(sys.stdout)
+        raise
     except BrokenPipeError:
         _give_up(sys.stdout)
         sys.exit(1)
