@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with outlived_output():
         check(cfg)
         before, after = run.filled(cfg.before, cfg), run.filled(cfg.after, cfg)
-        with distributed.team(run.device(cfg.device)) as team:
+        with distributed.team(run.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
             if team.writes:
                 run.run_commands(before)
             distributed.wait()

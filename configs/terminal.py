@@ -85,7 +85,7 @@ def _give_up(stream: Any) -> None:
         stream.flush()
     except (OSError, ValueError):
         with suppress(OSError, ValueError):
-            with open(os.devnull, "w") as nowhere:
+            with open(os.devnull, "wb") as nowhere:
                 os.dup2(nowhere.fileno(), stream.fileno())
     except AttributeError:  # None: it was closed before Python started
         pass

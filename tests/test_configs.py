@@ -11,7 +11,9 @@ from configs import Config, parse
 from tests.conftest import ROOT
 
 EXPERIMENTS = sorted(
-    path for path in (ROOT / "configs").glob("*.py") if path.stem not in {"__init__", "config", "command_line"}
+    path
+    for path in (ROOT / "configs").glob("*.py")
+    if path.stem not in {"__init__", "config", "command_line", "terminal"}
 )
 
 
