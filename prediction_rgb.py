@@ -26,14 +26,16 @@ from engine import run
 from engine.inference import Predictor
 from engine.loading import Loader
 from files import (
-    RECORD,
     find_images,
+    fingerprint,
     folders_of,
     held_out_of,
     is_whole,
     left_aside,
     map_files,
     maps_of_fold,
+    masks_beside,
+    record_of,
     require_apart,
     require_own,
     require_same_source,
@@ -95,7 +97,8 @@ def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool 
     """Write the map of every image (name -> file) of each set into its folder, as <name>.png."""
     # ---- what there is; whatever can be refused is refused here, before the first map
     for out, images in sets.items():
-        require_apart(out, folders_of(images), around=True)
+        read = folders_of(images)
+        require_apart(out, read | masks_beside(read), around=True)
         require_own(out, (path for name in images for path in map_files(out, name, cfg.classes, cfg.labels)))
     run.keep_memory()
     device = run.device(cfg.device)
@@ -109,9 +112,13 @@ def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool 
         require_writable(out)
     # ---- from here on files are written
     for out, images in sets.items():
-        there = {name for name, image in images.items() if skip_existing and complete(out, name, image, cfg)}
-        if not there:
-            write_maps_record(out, settings)
+        prints = {name: fingerprint(image) for name, image in images.items()}
+        known = record_of(out).get("images", {}) if skip_existing else {}
+        there = {n for n, image in images.items() if known.get(n) == prints[n] and complete(out, n, image, cfg)}
+        # what will be replaced goes first: the record is of these pictures and this checkpoint
+        for path in (path for name in images.keys() - there for path in map_files(out, name, cfg.classes, cfg.labels)):
+            path.unlink(missing_ok=True)
+        write_maps_record(out, settings, known | prints)
         missing = {name: file for name, file in images.items() if name not in there}
         if missing:
             predict_set(predictor, TestImages(missing, cfg), out, cfg)
@@ -187,12 +194,8 @@ def finish(waiting: Iterable[Future]) -> None:
 
 
 def complete(out: Path, name: str, image: Path, cfg: Config) -> bool:
-    """Whether every file that `write_maps` writes for an image is there, whole, and from what the record names."""
-    files = map_files(out, name, cfg.classes, cfg.labels)
-    if not all(path.is_file() for path in files):
-        return False
-    since = (out / RECORD).stat().st_mtime_ns
-    return all(path.stat().st_mtime_ns >= since and is_whole(path, image) for path in files)
+    """Whether every file that `write_maps` writes for an image is there and whole."""
+    return all(is_whole(path, image) for path in map_files(out, name, cfg.classes, cfg.labels))
 
 
 if __name__ == "__main__":

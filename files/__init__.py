@@ -1,7 +1,7 @@
 """Files: a data set's, found, read, checked, dealt into parts and kept decoded; and the maps that are predicted."""
 
 from files.cache import DiskCache, MemoryCache, file_key
-from files.folders import files_under, find_places, left_aside, list_images, mask_folder
+from files.folders import files_under, find_places, left_aside, list_images, mask_folder, masks_beside
 from files.grey import mask_value, read_gt, read_map
 from files.maps import (
     RECORD,
@@ -9,6 +9,7 @@ from files.maps import (
     map_files,
     native_labels,
     native_map,
+    record_of,
     require_own,
     require_same_source,
     write_maps,
@@ -31,6 +32,7 @@ from files.reading import (
 from files.splits import (
     Parts,
     deal_folds,
+    fingerprint,
     group_of,
     held_out_of,
     hold_out,
@@ -73,6 +75,7 @@ __all__ = [
     "find_masks",
     "find_pairs",
     "find_places",
+    "fingerprint",
     "folders_of",
     "group_of",
     "held_out_of",
@@ -84,6 +87,7 @@ __all__ = [
     "maps_of_fold",
     "mask_folder",
     "mask_value",
+    "masks_beside",
     "native_labels",
     "native_map",
     "opened",
@@ -95,6 +99,7 @@ __all__ = [
     "read_planes",
     "read_split",
     "read_whole_image",
+    "record_of",
     "require_apart",
     "require_own",
     "require_picture",

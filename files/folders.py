@@ -3,7 +3,7 @@
 import re
 import unicodedata
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,6 +124,14 @@ def mask_folder(root: str | Path) -> Path:
     require_folder(root)
     inside = _folders(root)
     return next(filter(None, (_one_of(folders, MASK_FOLDERS) for folders in (inside, *map(_folders, inside)))), root)
+
+
+def masks_beside(folders: Iterable[Path]) -> set[Path]:
+    """The folders of masks that lie beside folders of images."""
+    beside = {folder.parent for folder in folders}
+    inside = [path for parent in beside for path in _folders(parent)]
+    patterns = "|".join(MASK_FOLDERS)
+    return {path for path in inside if re.fullmatch(patterns, path.name, re.IGNORECASE)}
 
 
 def require_folder(root: Path) -> None:

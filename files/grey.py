@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from files.reading import areas_of_grey, decode, mask_of_16_bits, opened, require_two_kinds, union
+from files.reading import areas_of_grey, decode, mask_of_16_bits, opened, require_two_kinds, require_whole, union
 
 AREAS = "have areas between black and white (several classes?)"
 
@@ -61,6 +61,12 @@ def _part(path: str | Path) -> tuple[np.ndarray, list[str]]:
     top = int(grey.max())
     if 0 < top < 255 and _two_valued(grey, top):
         return _where(grey > 0), [*notes, "hold one value beside 0 that is not 255 (such as 1), read as 0/255"]
+    if top < 21 and areas_of_grey(grey, 0, 21) is not None:  # of JPEG's noise on black there are none
+        values = ", ".join(map(str, np.unique(grey)[:6]))
+        raise ValueError(
+            f"{path} has no value above {top}; expected 255 (or 1) for a lesion. Several classes? "
+            f"Give classes and label_values {values}"
+        )
     if areas_of_grey(grey) is not None:
         if top < 129:  # to PraNet's toolbox they would be empty
             return _where(grey > top // 2), [*notes, f"{AREAS}, none above 128, cut at half of the largest value"]
@@ -78,6 +84,7 @@ def _grey(path: str | Path) -> tuple[np.ndarray, str]:
     if array.ndim == 2:
         return array, ""
     with opened(path) as image:
+        require_whole(path, image)
         if image.mode == "P" and _only_numbers_tell(image):
             return np.asarray(image), "palette"
         return np.asarray(image.convert("L")), {"P": "palette"}.get(image.mode, image.mode)

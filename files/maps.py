@@ -94,7 +94,7 @@ def require_same_source(folder: Path, settings: dict[str, Any]) -> None:
         raise ValueError(f"{folder} holds other maps than these would be: {shown}; leave out --skip-existing")
 
 
-def write_maps_record(folder: Path, settings: dict[str, Any]) -> None:
-    """maps.json, before the first map: those that are older are from something else."""
+def write_maps_record(folder: Path, settings: dict[str, Any], images: dict[str, str]) -> None:
+    """maps.json, before the first map; images: the name and the fingerprint of each picture that has one, or will."""
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    write_file(folder / RECORD, json.dumps(settings | {"date": date}, indent=1) + "\n")
+    write_file(folder / RECORD, json.dumps(settings | {"date": date, "images": images}, indent=1) + "\n")

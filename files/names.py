@@ -26,14 +26,14 @@ def by_image(images: dict[str, Path], masks: dict[str, Masks], observer: str = "
     a warning. ValueError for an image with masks of several observers, unless `observer` is the word of one of them.
     """
     known = {_bare_image(name): name for name in images}
-    bares = {name: _bare_mask(name) for name in masks}
-    if not (set(masks) | set(bares.values())) & (images.keys() | known.keys()):
+    bares = {name: _bare_masks(name) for name in masks}
+    if not {bare for several in bares.values() for bare in several} & (images.keys() | known.keys()):
         suffix = _shared_suffix(images, list(masks))
-        bares = {name: name.removesuffix(suffix) for name in masks}
+        bares = {name: [name.removesuffix(suffix)] for name in masks}
     paired: dict[str, Masks] = {}
     for name, paths in masks.items():
-        bare = bares[name]
-        image = name if name in images else bare if bare in images else known.get(bare, name)
+        exact = (bare for bare in bares[name] if bare in images)
+        image = next(exact, None) or next((known[bare] for bare in bares[name] if bare in known), name)
         paired[image] = paired.get(image, ()) + paths
     return {
         image: _of_observer(images[image], paths, observer) if image in images else paths
@@ -49,10 +49,8 @@ def in_one_folder(files: dict[str, Path], observer: str = "") -> tuple[dict[str,
 
 def without_masks(files: dict[str, Path]) -> dict[str, Path]:
     """The images among files that lie together with masks."""
-    of = {name: _bare_mask(name) for name in files}
-    plain = {name for name in files if of[name] == name}
-    bare_images = plain | set(map(_bare_image, plain))
-    return {name: path for name, path in files.items() if of[name] == name or of[name] not in bare_images}
+    known = {*files, *map(_bare_image, files)}
+    return {name: path for name, path in files.items() if not known.intersection(_bare_masks(name)[1:])}
 
 
 def _of_observer(image: Path, masks: Masks, observer: str) -> Masks:
@@ -96,8 +94,13 @@ def _kind(mask: Path) -> str:
     return found[2] if found else ""
 
 
-def _bare_mask(name: str) -> str:
-    return MASK_PREFIX.sub(r"\1", MASK_SUFFIX.sub("", name))
+def _bare_masks(name: str) -> list[str]:
+    """What the image of a mask may be called, the likeliest first: as the mask, without the word behind, before, both.
+
+    lesion_1_mask is the mask of lesion_1 if there is one.
+    """
+    behind, before = MASK_SUFFIX.sub("", name), MASK_PREFIX.sub(r"\1", name)
+    return list(dict.fromkeys((name, behind, before, MASK_PREFIX.sub(r"\1", behind))))
 
 
 def _bare_image(name: str) -> str:

@@ -127,7 +127,8 @@ def _values(path: Path, label_values: Sequence[int]) -> np.ndarray:
         indices, greys = np.asarray(image), np.asarray(image.convert("L"))
     fit = np.any if len(label_values) == 1 else np.all
     is_label = [bool(fit(np.isin(np.unique(values), label_values))) for values in (indices, greys)]
-    return greys if is_label == [False, True] else indices
+    # where both fit, as in a GIF of nothing but its background 255 with index 0, the greys are what is seen
+    return greys if is_label[1] else indices
 
 
 def decode_mask(path: str | Path) -> np.ndarray:
@@ -169,12 +170,12 @@ def mask_of_16_bits(path: str | Path, mask: np.ndarray) -> np.ndarray:
     return (mask if top < 256 else np.round(mask / 257)).astype(np.uint8)
 
 
-def areas_of_grey(mask: np.ndarray) -> int | None:
+def areas_of_grey(mask: np.ndarray, low: int = 20, high: int = 235) -> int | None:
     """The commonest value of flat areas between black and white in a mask (H, W) uint8; None where it has none.
 
     Soft edges are none: there, a grey pixel seldom equals both its right and its lower neighbour.
     """
-    grey = (mask > 20) & (mask < 235)
+    grey = (mask > low) & (mask < high)
     if not grey.any():
         return None
     flat = grey[:-1, :-1] & (mask[:-1, :-1] == mask[:-1, 1:]) & (mask[:-1, :-1] == mask[1:, :-1])
@@ -188,7 +189,8 @@ def decode(path: str | Path, flags: int) -> np.ndarray:
     with decoding(path):
         data = _bytes(path)
         require_reasonable_size(path, data)
-        if data[:3] == b"GIF":  # OpenCV takes the palette's numbers for grey values
+        # OpenCV takes a GIF's palette numbers for grey values, and multiplies a TIFF's colours by its transparency
+        if data[:3] == b"GIF" or (data[:4] in TIFF and _transparent(data)):
             with Image.open(BytesIO(data)) as image:
                 grey = flags & cv2.IMREAD_COLOR == 0
                 pixels = np.asarray(image.convert("L" if grey else "RGB"))
@@ -198,6 +200,14 @@ def decode(path: str | Path, flags: int) -> np.ndarray:
         if array is None:  # OpenCV's only error
             raise ValueError(f"{len(data)} bytes, {NO_IMAGE}")
     return array
+
+
+def _transparent(data: bytes) -> bool:
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return image.mode in ("RGBA", "LA")
+    except UnidentifiedImageError:
+        return False
 
 
 @contextmanager

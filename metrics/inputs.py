@@ -16,7 +16,7 @@ COMPLAINTS = (
     "a float map has values outside [0, 1]{found}; expected [0, 1]: divide by 255, or pass uint8",
     "a float gt holds NaN; expected values in [0, 1]",
     "a float gt has values outside [0, 1]; expected [0, 1]: divide by 255, or pass uint8 or bool",
-    "a uint8 gt holds nothing above 1, and pranet and infnet cut at 128, so every mask would be empty: "
+    "a gt holds nothing above 1 of 255, and pranet and infnet cut at 128, so every mask would be empty: "
     "pass 255 * gt, or gt > 0",
     "a field of view is empty; expected at least one pixel that counts",
 )
@@ -57,6 +57,10 @@ def _tensor(maps: Any, what: str) -> Tensor:
         raise ValueError(f"{what} is {type(maps).__name__}; expected a numpy array or a tensor, or a list of them")
     if maps.ndim not in (2, 3):
         raise ValueError(f"{what} has shape {tuple(maps.shape)}; expected (H, W) or (N, H, W)")
+    if maps.layout != torch.strided or maps.device.type == "meta":
+        raise ValueError(f"{what} is a {maps.layout} tensor on {maps.device}; expected a dense one that holds values")
+    if maps.dtype == torch.bfloat16:
+        maps = maps.float()  # numpy has none; the same values
     if maps.dtype == torch.bool:
         return maps if what != "pred" else maps.to(torch.uint8) * 255
     if maps.dtype != torch.uint8 and not maps.is_floating_point():
@@ -97,8 +101,11 @@ def faults(pred: Tensor, gt: Tensor, cut: int | None = None, within: Tensor | No
             flags += [low.isnan(), (low < 0) | (high > 1)]
         else:
             flags += [fine, fine]
-    would_be_empty = gt.dtype == torch.uint8 and cut is not None
-    flags.append((gt.amax((1, 2)) == 1).any() if would_be_empty else fine)
+    if cut is None or gt.dtype == torch.bool:
+        flags.append(fine)
+    else:  # 1, or 1/255 as a float: 0/1 masks, also those that were divided by 255
+        top = gt.amax((1, 2))
+        flags.append(((top == 1) if gt.dtype == torch.uint8 else (top > 0) & (top < 1.5 / 255)).any())
     flags.append(fine if within is None else ~within.any(2).any(1).all())
     return torch.stack(flags)
 

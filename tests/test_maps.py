@@ -3,6 +3,7 @@
 import re
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,8 +12,11 @@ from PIL import Image
 
 import files
 import test_score
+from files.names import in_one_folder
 from metrics import PROTOCOLS
 from tools import cases, scoring
+from tools.cases import Case
+from tools.scoring import How
 
 LESION = np.zeros((24, 30), np.uint8)
 LESION[6:16, 8:22] = 1
@@ -100,7 +104,7 @@ def test_one_almost_black_map_among_others_is_no_lesion(folder, write_png):
     write_png(folder / "maps" / "3.png", moved(2) * 0)
     found, notes = scored(folder, "binary")
     assert found["Recall"] == pytest.approx(expected[0] / 2)
-    assert not notes
+    assert notes == ["1 maps have no value above 1 of 255: they find nothing (masks? Write 0 and 255), first 2.png"]
 
 
 def test_a_network_that_gives_one_value_everywhere_made_no_masks(folder, write_png):
@@ -279,3 +283,70 @@ def test_the_bar_moves_with_every_chunk_in_one_process(folder, monkeypatch):
     monkeypatch.setattr(scoring, "score_files", lambda *a: (steps.append(bar.done), score_files(*a))[1])
     scored(folder, "binary")
     assert steps == [0, 1, 2, 3]
+
+
+# ------------------------------------------------------------------------- what a tester who meant ill found besides
+
+
+@pytest.mark.parametrize("protocol", ["official", "binary", "pranet"])
+@pytest.mark.parametrize("values", [(0, 1, 2), (1, 2)])
+def test_a_gt_of_few_small_numbers_is_labels_and_no_mask(tmp_path, write_png, values, protocol):
+    gt = np.full((40, 40), values[0], np.uint8)
+    gt[10:30, 10:30], gt[15:20, 15:20] = values[1], values[-1]
+    path = write_png(tmp_path / "gt.png", gt)
+    pred = write_png(tmp_path / "map.png", np.where(gt > values[0], 255, 0).astype(np.uint8))
+    with pytest.raises(ValueError, match=r"gt\.png has no value above 2; .* label_values"):
+        scoring.score_files([Case(str(pred), (str(path),))], How(protocol))
+
+
+def test_an_empty_jpeg_gt_is_noise_and_no_labels(tmp_path, rng):
+    path = tmp_path / "gt.png"
+    Image.fromarray(rng.integers(0, 4, (40, 40)).astype(np.uint8) * (rng.random((40, 40)) > 0.7)).save(path)
+    assert files.read_gt([path])[0].max() <= 3
+
+
+def test_a_0_1_map_among_others_is_said_to_find_nothing(tmp_path, write_png):
+    gt = np.zeros((20, 20), np.uint8)
+    gt[5:15, 5:15] = 255
+    both = [
+        Case(str(write_png(tmp_path / f"map{i}.png", m)), (str(write_png(tmp_path / f"{i}.png", gt)),))
+        for i, m in enumerate((gt, gt // 255))
+    ]
+    (note,) = scoring.score_files(both, How("binary"))[1]
+    assert "find nothing (masks? Write 0 and 255)" in note
+
+
+def test_a_gt_whose_lesion_is_its_transparency_is_refused(tmp_path):
+    alpha = np.zeros((20, 20), np.uint8)
+    alpha[5:15, 5:15] = 255
+    Image.fromarray(np.dstack([np.full((20, 20, 3), 255, np.uint8), alpha])).save(tmp_path / "gt.png")
+    with pytest.raises(ValueError, match="all it shows in its transparency"):
+        files.read_gt([tmp_path / "gt.png"])
+
+
+def test_a_tiff_is_not_multiplied_by_its_transparency(tmp_path, rng):
+    colours = rng.integers(0, 256, (20, 20, 3), np.uint8)
+    for alpha in (0, 128, 255):
+        Image.fromarray(np.dstack([colours, np.full((20, 20), alpha, np.uint8)])).save(tmp_path / "i.tif")
+        np.testing.assert_array_equal(files.read_image(tmp_path / "i.tif"), colours)
+
+
+def test_a_palette_of_the_background_alone_is_read_by_its_grey(tmp_path):
+    Image.fromarray(np.full((20, 20), 255, np.uint8)).save(tmp_path / "b.gif")  # index 0 is grey 255
+    assert (files.read_labels([tmp_path / "b.gif"], (0, 80, 160, 255)) == 255).all()
+
+
+@pytest.mark.parametrize("names", ["lesion_1 lesion_2", "p1_lesion_1 p1_lesion_2", "roi_3"])
+def test_a_word_in_an_images_own_name_is_left_there(tmp_path, names):
+    paths = {name: tmp_path / f"{name}.png" for name in names.split()}
+    masks = {f"{name}_mask": tmp_path / f"{name}_mask.png" for name in paths}
+    images, paired = in_one_folder(paths | masks)
+    assert images == paths
+    assert paired == {name: (masks[f"{name}_mask"],) for name in paths}
+    assert files.by_image(paths, {name: (path,) for name, path in masks.items()}) == paired
+
+
+def test_a_mask_belongs_to_the_image_of_its_whole_name_before_a_shorter_one():
+    images, masks = ({name: Path(f"{name}{end}.png") for name in ("1", "lesion_1")} for end in ("", "_mask"))
+    paired = files.by_image(images, {f"{name}_mask": (path,) for name, path in masks.items()})
+    assert paired == {name: (path,) for name, path in masks.items()}

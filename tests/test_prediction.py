@@ -85,6 +85,38 @@ def test_masks_beside_images_are_not_predicted_and_what_is_left_aside_is_said(po
     assert said in capsys.readouterr().out
 
 
+def test_a_map_of_another_picture_of_that_name_is_not_kept(polyp_folder, snapshot, capsys):
+    images, out = polyp_folder / "TestDataset" / "small" / "images", polyp_folder / "maps"
+    words = [
+        *TINY,
+        "--snapshot",
+        snapshot,
+        "--images",
+        str(images),
+        "--out",
+        str(out),
+        "--size",
+        "64",
+        "--workers",
+        "0",
+    ]
+    prediction_rgb.main(words)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    shutil.copy(polyp_folder / "TrainDataset" / "image" / "002.png", images / "000.png")
+    for count in (1, 0):
+        prediction_rgb.main([*words, "--skip-existing"])
+        assert f"{count} maps, {2 - count} were there" in capsys.readouterr().out
+    after = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert [name for name in sorted(before) if before[name] != after[name]] == ["000.png", "maps.json"]
+
+
+def test_nothing_is_written_among_masks_beside_the_images(polyp_folder, snapshot):
+    images = polyp_folder / "TestDataset" / "small" / "images"
+    words = ["--snapshot", snapshot, "--images", str(images), "--out", str(images.with_name("masks") / "new")]
+    with pytest.raises(ValueError, match=r"masks/new would be written into, but \S+masks is read from"):
+        prediction_rgb.main([*TINY, *words])
+
+
 def test_a_snapshot_is_asked_for_and_images_need_out(polyp_folder):
     with pytest.raises(SystemExit, match="--snapshot FILE"):
         prediction_rgb.main([])

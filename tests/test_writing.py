@@ -62,7 +62,7 @@ WRITERS = {
     "split.json": lambda folder: write_split(folder / "split.json", Parts([], [], [])),
     "log.csv": lambda folder: Log(folder / "log.csv").close(),
     "key.npy": lambda folder: DiskCache(folder, ["key"]).get(0, lambda: np.zeros(3, np.float32)),
-    "maps.json": lambda folder: write_maps_record(folder, {"snapshot": "model"}),
+    "maps.json": lambda folder: write_maps_record(folder, {"snapshot": "model"}, {}),
     "curve.pdf": lambda folder: figures._save(figures.plt.figure(), folder / "curve"),
     "sheet.jpg": lambda folder: write_picture(folder / "sheet.jpg", np.zeros((4, 4, 3), np.uint8)),
     "scores.csv": write_table,
@@ -199,7 +199,7 @@ def test_maps_with_their_record_may_be_written_again_and_kept_ones_must_be_of_th
     target.touch()
     with pytest.raises(ValueError, match=r"no maps\.json says that prediction wrote it"):
         require_own(tmp_path, [target])
-    write_maps_record(tmp_path, {"snapshot": "a", "size": (3, 4)})
+    write_maps_record(tmp_path, {"snapshot": "a", "size": (3, 4)}, {})
     require_own(tmp_path, [target])
     require_same_source(tmp_path, {"snapshot": "elsewhere/a", "size": (3, 4)})
     with pytest.raises(ValueError, match=r"size was \[3, 4\], is 352; leave out --skip-existing"):
@@ -218,16 +218,6 @@ def test_a_map_that_is_torn_empty_or_of_another_size_is_not_kept(tmp_path, write
         path.write_bytes(damaged)
         assert not is_whole(path, image)
     assert not is_whole(write_png(path, np.zeros((30, 41), np.uint8)), image)
-
-
-def test_a_map_from_before_the_record_is_not_kept(tmp_path, write_png):
-    image = write_png(tmp_path / "image.png", np.zeros((30, 40, 3), np.uint8))
-    path = write_png(tmp_path / "maps" / "a.png", np.zeros((30, 40), np.uint8))
-    write_maps_record(tmp_path / "maps", {"snapshot": "a"})
-    record = (tmp_path / "maps" / "maps.json").stat().st_mtime_ns
-    for age, kept in ((0, True), (10**9, False)):
-        os.utime(path, ns=(record - age, record - age))
-        assert prediction_rgb.complete(tmp_path / "maps", "a", image, Config()) is kept
 
 
 @pytest.mark.parametrize("tool", ["check_data", "panels", "figures"])

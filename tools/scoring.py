@@ -132,6 +132,8 @@ def pred_of(case: Case, how: How, note: Callable[[str, str], None] = lambda text
     pred, kind = read_map(case.map, how.mask_value)
     if kind:
         note(f"maps are {kind}, converted to 8-bit grey", case.map)
+    if not how.mask_value and pred.max() == 1:  # among others that are no 0/1 masks
+        note("maps have no value above 1 of 255: they find nothing (masks? Write 0 and 255)", case.map)
     return pred
 
 

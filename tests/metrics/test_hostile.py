@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from metrics import Scores
 
@@ -73,6 +74,23 @@ def test_a_0_1_gt_under_pranet_is_an_error_and_under_official_a_mask(place):
     official[0].update(pred, place(gt))
     official[1].update(pred, place(gt * 255))
     assert official[0].result() == official[1].result()
+
+
+def test_a_gt_that_was_divided_by_255_twice_is_an_error_under_pranet(place):
+    pred = place(np.arange(48, dtype=np.uint8).reshape(6, 8))
+    with pytest.raises(ValueError, match=r"255 \* gt"):
+        update_and_read(Scores("pranet"), pred, place(GT / 255))
+
+
+def test_tensors_that_numpy_does_not_know_are_scored_or_refused_in_words():
+    bfloat16 = torch.arange(48).reshape(6, 8).div(64).bfloat16()
+    ours, plain = Scores(), Scores()
+    ours.update(bfloat16, GT.astype(np.uint8))
+    plain.update(bfloat16.float(), GT.astype(np.uint8))
+    assert ours.result() == plain.result()
+    for odd in (bfloat16.float().to_sparse(), bfloat16.to("meta")):
+        with pytest.raises(ValueError, match="expected a dense one that holds values"):
+            Scores().update(odd, GT)
 
 
 def test_swapped_arguments_warn_once(rng):
