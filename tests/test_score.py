@@ -1,6 +1,7 @@
 """test_score.py: pairing, notes, tables, statistics, and that one method's bad file spares the others."""
 
 import csv
+import inspect
 import json
 import os
 import re
@@ -211,8 +212,10 @@ def test_intervals_agree_with_scipys_bootstrap(rng):
     from scipy import stats
 
     scores = noisy(rng, 60, 60)
+    seeded = "rng" if "rng" in inspect.signature(stats.bootstrap).parameters else "random_state"  # before SciPy 1.15
     theirs = stats.bootstrap(
-        (scores.per_image["M_dice"],), np.mean, method="percentile", n_resamples=4000, rng=np.random.default_rng(1)
+        *((scores.per_image["M_dice"],), np.mean),
+        **{"method": "percentile", "n_resamples": 4000, seeded: np.random.default_rng(1)},
     ).confidence_interval
     low, high = statistics.intervals(scores, resamples=4000)["M_dice"]
     width = high - low
