@@ -22,7 +22,7 @@ from tqdm import tqdm
 import net
 from configs import ORIGINAL, Config, errors_in_one_line, one_side, outlived_output, parse
 from dataset import TestImages, test_batch
-from engine import run
+from engine import machine
 from engine.inference import Predictor
 from engine.loading import Loader
 from files import (
@@ -100,8 +100,8 @@ def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool 
         read = folders_of(images)
         require_apart(out, read | masks_beside(read), around=True)
         require_own(out, (path for name in images for path in map_files(out, name, cfg.classes, cfg.labels)))
-    run.keep_memory()
-    device = run.device(cfg.device)
+    machine.keep_memory()
+    device = machine.device(cfg.device)
     network = net.load_checkpoint(net.build(cfg.network, cfg.backbone, cfg.classes), cfg.snapshot)
     network = net.fold_batchnorm(network).to(device).to(memory_format=torch.channels_last)
     predictor = Predictor(network, device, cfg.test_amp, cfg.test_scales, cfg.test_flip)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from configs import Config, errors_in_one_line, parse
 from files import find_pairs, group_of, hold_out, maps_of_fold, require_writable
-from tools import cases, scoring, tables
+from report import cases, scoring, tables
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

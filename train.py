@@ -18,7 +18,7 @@ from tqdm import tqdm
 import net
 from configs import MAY_CHANGE, ORIGINAL, Config, errors_in_one_line, one_side, outlived_output, parse
 from dataset import Batches, Data
-from engine import checkpoint, distributed, earlier, lock, run
+from engine import checkpoint, distributed, earlier, lock, machine, record
 from engine.loading import Loader, silent
 from engine.log import Log
 from engine.precision import Precision
@@ -33,20 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cfg, _ = parse("Train MSNet or M2SNet.", arguments)
     with outlived_output():
         check(cfg)
-        before, after = run.filled(cfg.before, cfg), run.filled(cfg.after, cfg)
-        with distributed.team(run.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
+        before, after = record.filled(cfg.before, cfg), record.filled(cfg.after, cfg)
+        with distributed.team(machine.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
             if team.writes:
-                run.run_commands(before)
+                record.run_commands(before)
             distributed.wait()
             train_with(team, cfg)
         if team.writes:
-            run.run_commands(after)
+            record.run_commands(after)
 
 
 def train(cfg: Config) -> Path:
     """One run, from the start or from <savepath>/last.pt; returns the last checkpoint, `<run folder>/model-<epoch>`."""
     check(cfg)
-    with distributed.team(run.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
+    with distributed.team(machine.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
         return train_with(team, cfg)
 
 
@@ -60,8 +60,8 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
     cfg = as_begun(cfg, begun["config"], say) if begun else cfg
     precision = Precision(cfg.amp, device, cfg.grad_clip)
     torch.backends.cudnn.enabled = cfg.cudnn
-    run.seed_everything(cfg.seed)
-    run.keep_memory()
+    machine.seed_everything(cfg.seed)
+    machine.keep_memory()
 
     say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
     for note in mixes(cfg):
@@ -91,7 +91,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
             earlier.set_aside(folder)
         elif averaged and (older := folder / "model-best-ema").exists():
             older.replace(folder / "model-best")  # of older code, whose model-best was not what it had scored
-        run.write_record(folder / "config.json", cfg, device)
+        record.write_record(folder / "config.json", cfg, device)
         write_split(folder / "split.json", pairs)
     loader, batches = build_loader(cfg, pairs.train, team, say)
     log = Log(folder / "log.csv", step, team.writes, precision.skips, sums)
@@ -103,11 +103,11 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
         checkpoint.require_finite(state, log.step)
         if team.writes:
             place = {"epoch": epoch, "done": done, "step": log.step, "best": best}
-            record = {"config": dataclasses.asdict(cfg), "random": checkpoint.random_states()}
+            began = {"config": dataclasses.asdict(cfg), "random": checkpoint.random_states()}
             state["defaults"] = dataclasses.asdict(Config())  # for code in which a field has gone
             state["losses"] = log.sum_of(epoch + 1)
             state["pairs"] = [pair.name for pair in pairs.train]
-            checkpoint.save(state | place | record, folder / "last.pt")
+            checkpoint.save(state | place | began, folder / "last.pt")
 
     def save_model(name: str, network: nn.Module) -> None:
         state = network.state_dict()

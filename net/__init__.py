@@ -6,9 +6,9 @@ from pathlib import Path
 from torch import nn
 
 import weights
+from net.backbones.res2net import Res2Net50
 from net.fold import fold_batchnorm
 from net.msnet import M2SNet, MSNet
-from net.res2net import Res2Net50
 
 NETWORKS = {"msnet": MSNet, "m2snet": M2SNet}
 BACKBONES = {"res2net50": Res2Net50}

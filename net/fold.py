@@ -3,9 +3,9 @@
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from net.backbones.res2net import Bottle2neck
 from net.blocks import BatchNorm, Conv
 from net.msnet import MSNet
-from net.res2net import Bottle2neck
 
 
 def fold_batchnorm(network: MSNet) -> MSNet:

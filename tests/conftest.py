@@ -49,7 +49,7 @@ def short_sighted(monkeypatch) -> None:
 @pytest.fixture
 def tiny(monkeypatch):
     monkeypatch.setattr("net.build", lambda network, backbone, classes, pretrained=False: Tiny(classes))
-    monkeypatch.setattr("engine.run.distributions", lambda: [])  # which packages there are takes a second to say
+    monkeypatch.setattr("engine.record.distributions", lambda: [])  # which packages there are takes a second to say
 
 
 @pytest.fixture

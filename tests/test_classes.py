@@ -19,8 +19,8 @@ from configs import Config
 from dataset import Batches, Data
 from engine import distributed
 from metrics import Scores
+from report import tables
 from tests.helpers import small
-from tools import tables
 from validation import validate
 
 VALUES = (0, 80, 160, 255)

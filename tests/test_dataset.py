@@ -815,8 +815,8 @@ def labelled(values, shape=(70, 80)) -> np.ndarray:
 
 @pytest.mark.parametrize("values", [(1, 255), (1, 2, 3, 255), (2, 254), (1, 200)])
 def test_labels_beside_what_is_to_be_ignored_are_no_mask_for_any_reader(tmp_path, write_png, values):
-    from tools.cases import Case
-    from tools.scoring import How, score_files
+    from report.cases import Case
+    from report.scoring import How, score_files
 
     mask, image = write_png(tmp_path / "m.png", labelled(values)), write_png(tmp_path / "i.png", IMAGE)
     sound = write_png(tmp_path / "n.png", blob(0))

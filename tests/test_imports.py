@@ -11,7 +11,7 @@ MAY_IMPORT = {
     "train": {"configs", "files", "dataset", "net", "lossnet", "engine", "metrics", "validation"},
     "validation": {"configs", "files", "dataset", "engine", "metrics"},
     "prediction_rgb": {"configs", "files", "dataset", "net", "engine"},
-    "test_score": {"configs", "files", "metrics", "tools"},
+    "test_score": {"configs", "files", "metrics", "report"},
     "dataset": {"configs", "files"},
     "files": {"configs"},
     "configs": set(),
@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "metrics": set(),
     "weights": set(),
     "engine": {"files", "weights"},
-    "tools": {"net", "lossnet", "metrics", "files", "dataset", "configs", "engine"},  # the last three: benchmark
+    "report": {"files", "metrics", "configs"},
+    "tools": {"report", "net", "lossnet", "metrics", "files", "dataset", "configs", "engine"},
 }
 # what a machine with a GPU must have for `pytest -m gpu`: requirements.txt, pytest and hypothesis, matplotlib
 ON_ANY_MACHINE = {"torch", "torchvision", "numpy", "scipy", "cv2", "PIL", "tqdm", "tensorboard", "matplotlib"}

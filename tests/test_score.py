@@ -17,8 +17,8 @@ from PIL import Image
 
 import test_score
 from metrics import Scores
+from report import cases, scoring, statistics, tables
 from tests.conftest import GOLDEN
-from tools import cases, scoring, statistics, tables
 
 
 @pytest.fixture

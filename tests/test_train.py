@@ -13,10 +13,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import net
 import train
 from configs import Config
-from engine import checkpoint, run
+from engine import checkpoint, machine
 from engine.precision import Precision
 from files import find_pairs, writing
-from net.res2net import Res2Net50
+from net.backbones.res2net import Res2Net50
 from tests.helpers import Tiny, losses, small
 
 
@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
 
 
 def test_commands_around_a_run_are_filled_in_and_stop_it_when_they_fail(tmp_path):
-    from engine.run import filled, run_commands
+    from engine.record import filled, run_commands
 
     script = tmp_path / "script.py"
     script.write_text("import sys; open(sys.argv[1], 'w').write(sys.argv[2])")
@@ -200,9 +200,9 @@ def test_commands_around_a_run_are_filled_in_and_stop_it_when_they_fail(tmp_path
 def test_a_device_past_the_last_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert str(run.device("cuda:1")) == "cuda:1"
+    assert str(machine.device("cuda:1")) == "cuda:1"
     with pytest.raises(ValueError, match="device is 'cuda:99' but the last is cuda:1"):
-        run.device("cuda:99")
+        machine.device("cuda:99")
 
 
 def test_an_unknown_field_in_a_command_after_the_run_is_found_before_it(polyp_folder):

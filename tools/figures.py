@@ -21,8 +21,8 @@ from PIL import Image
 from configs import errors_in_one_line, print_anywhere
 from files import find_images, folders_of, read_image, require_apart, require_writable, whole_file
 from metrics import PROTOCOLS, lower_is_better
-from tools import cases, scoring
-from tools.cases import Job
+from report import cases, scoring
+from report.cases import Job
 from tools.check_data import numbers
 
 matplotlib.use("Agg")

@@ -28,7 +28,7 @@ from files import (
     require_picture,
     write_picture,
 )
-from tools.cases import methods_of
+from report.cases import methods_of
 from tools.check_data import COLOURS, numbers
 
 HEIGHT = 160  # of every cell, in pixels

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import net
+from engine.machine import keep_memory
 from engine.precision import Precision
-from engine.run import keep_memory
 from lossnet import LossNet, total_loss
 from net import MSNet
 from tools.benchmark.clock import DEVICE, REPEATS, interleaved, peak

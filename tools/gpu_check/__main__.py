@@ -23,7 +23,7 @@ import torch
 import torchvision
 from tqdm import tqdm
 
-from engine import run
+from engine import machine, record
 from files import write_file
 from lossnet import LossNet
 from metrics import PROTOCOLS
@@ -43,23 +43,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, ..; cpu tries the program itself, at toy sizes")
     given = parser.parse_args(arguments)
     try:
-        device = run.device(given.device)
+        device = machine.device(given.device)
     except ValueError as error:
         print(f"tools.gpu_check: {error}. Nothing was checked", file=sys.stderr)
         return 2
     if device.type == "cuda":
         torch.cuda.set_device(device)
     sizes = TOY if device.type == "cpu" else QUICK if given.quick else FULL
-    machine, todo = describe(device), parts(sizes, device)
+    versions, todo = describe(device), parts(sizes, device)
     print(
-        *(f"{name}: {value}" for name, value in machine.items()), f"{sizes}\n\nto do:", *todo, "", sep="\n", flush=True
+        *(f"{name}: {value}" for name, value in versions.items()), f"{sizes}\n\nto do:", *todo, "", sep="\n", flush=True
     )
     start = time.perf_counter()
     lines, seconds = check(todo)
     wrong = [line for line in lines if line.wrong]
     print(f"\n{len(lines)} lines in {time.perf_counter() - start:.0f} s, {len(wrong)} wrong", *wrong, sep="\n")
     if given.json:
-        found = {"machine": machine, "sizes": vars(sizes), "seconds": seconds, "wrong": len(wrong)}
+        found = {"machine": versions, "sizes": vars(sizes), "seconds": seconds, "wrong": len(wrong)}
         write_file(given.json, json.dumps(found | {"lines": [line.record() for line in lines]}, indent=2) + "\n")
     return 1 if wrong else 0
 
@@ -73,7 +73,11 @@ def describe(device: torch.device) -> dict[str, str]:
         found |= {"driver": driver(), "CUDA": str(torch.version.cuda), "cuDNN": str(torch.backends.cudnn.version())}
     modules = {"torch": torch, "torchvision": torchvision, "numpy": np, "OpenCV": cv2}
     found |= {name: module.__version__ for name, module in modules.items()}
-    return found | {"Python": platform.python_version(), "commit": run.git_commit(), "date": time.strftime("%Y-%m-%d")}
+    return found | {
+        "Python": platform.python_version(),
+        "commit": record.git_commit(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
 
 
 def driver() -> str:

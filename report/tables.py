@@ -11,7 +11,7 @@ import numpy as np
 
 from files import csv_text, write_file
 from metrics import PROTOCOLS, Scores, lower_is_better
-from tools import statistics
+from report import statistics
 
 FORMULA = ("=", "+", "-", "@")  # what begins so is run by a spreadsheet
 LATEX = {c: "\\" + c for c in "_%&#${}"} | {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\textasciitilde{}"}

@@ -14,9 +14,9 @@ import files
 import test_score
 from files.names import in_one_folder
 from metrics import PROTOCOLS
-from tools import cases, scoring
-from tools.cases import Case
-from tools.scoring import How
+from report import cases, scoring
+from report.cases import Case
+from report.scoring import How
 
 LESION = np.zeros((24, 30), np.uint8)
 LESION[6:16, 8:22] = 1

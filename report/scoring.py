@@ -18,7 +18,7 @@ from tqdm import tqdm
 from files import read_gt, read_labels, read_map
 from files.grey import AREAS
 from metrics import PROTOCOLS, Scores
-from tools.cases import Case, Job
+from report.cases import Case, Job
 
 PATIENCE = 600  # seconds; a few images that are not scored by then never will be
 CHUNK = 16  # images a process takes at a time

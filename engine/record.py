@@ -1,11 +1,9 @@
-"""A run and its record: the device, the seeds, and a file that says what ran, where and with which versions."""
+"""The record of a run: what ran, where and with which versions; and the commands around it."""
 
-import ctypes
 import dataclasses
 import json
 import os
 import platform
-import random
 import subprocess
 import sys
 from datetime import datetime, timezone
@@ -13,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from files import write_file
@@ -21,39 +18,6 @@ from files import write_file
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow")
 # what tells a process that it is one of several
 OF_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-
-def device(name: str) -> torch.device:
-    """The device of a Config; `auto` is CUDA where there is one. ValueError for one that is not there, or is none."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device is {name!r}; expected auto, cpu, cuda or, of several, cuda:1") from None
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device is {name!r} but this PyTorch ({torch.__version__}) sees no CUDA device; use cpu or auto"
-        )
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device is {name!r} but the last is cuda:{torch.cuda.device_count() - 1}")
-    return found
-
-
-def keep_memory() -> None:
-    """Have glibc keep freed memory: to return and refault every layer's output costs a tenth of a CPU run."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
-        never_mmap, trim, ahead = (-4, 0), (-1, 2**31 - 1), (-2, 2**26)  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
-        for parameter, value in (never_mmap, trim, ahead):
-            mallopt(parameter, value)
-
-
-def seed_everything(seed: int) -> None:
-    """Python, numpy and torch; data order and augmentation have their own seeds (dataset.Data)."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
 
 
 def write_record(path: Path, config: Any, device: torch.device) -> None:

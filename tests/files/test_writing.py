@@ -15,7 +15,7 @@ import torch
 
 import prediction_rgb
 from configs import Config, parse
-from engine import checkpoint, run
+from engine import checkpoint, record
 from engine.log import COLUMNS, Log
 from files import (
     DiskCache,
@@ -32,9 +32,10 @@ from files import (
 )
 from files.maps import is_whole, require_own, require_same_source, write_maps_record
 from metrics import Scores
+from report import tables
 from tests.conftest import ROOT
 from tests.test_imports import FILES
-from tools import check_data, demo_data, figures, panels, tables
+from tools import check_data, demo_data, figures, panels
 
 
 class FullDisk(io.BytesIO):
@@ -58,7 +59,7 @@ def write_table(folder):
 WRITERS = {
     "map.png": lambda folder: write_maps(folder, "map", np.zeros((1, 4, 4), np.float32), 4, 4, {}),
     "model": lambda folder: checkpoint.save({"a": torch.zeros(2)}, folder / "model"),
-    "config.json": lambda folder: run.write_record(folder / "config.json", Config(), torch.device("cpu")),
+    "config.json": lambda folder: record.write_record(folder / "config.json", Config(), torch.device("cpu")),
     "split.json": lambda folder: write_split(folder / "split.json", Parts([], [], [])),
     "log.csv": lambda folder: Log(folder / "log.csv").close(),
     "key.npy": lambda folder: DiskCache(folder, ["key"]).get(0, lambda: np.zeros(3, np.float32)),
@@ -230,7 +231,7 @@ def test_tools_neither_write_among_what_they_read_nor_start_where_they_cannot_wr
         "figures": (figures.main, ["--gt", str(small), "--pred", f"a={images}", "--images", str(small)]),
     }[tool]
     before = {path: path.read_bytes() for path in small.rglob("*.png")}
-    for work in ("tools.check_data.survey", "tools.scoring.score", "tools.panels._cell"):
+    for work in ("tools.check_data.survey", "report.scoring.score", "tools.panels._cell"):
         monkeypatch.setattr(work, lambda *_, **__: pytest.fail("work has begun"))
     for out, said in ((images / name, "is read from"), (small / "file.png" / "x" / name, "cannot write into")):
         monkeypatch.setattr(sys, "argv", [tool, *words, "--out", str(out)])

@@ -1,0 +1,1 @@
+"""The encoders: each says its channels, level by level, and the smallest side it takes."""
