@@ -85,6 +85,12 @@ class Batch(NamedTuple):
     names: list[str]
     within: Tensor | None = None
 
+    def to(self, device: torch.device, layout: torch.memory_format = torch.contiguous_format) -> "Batch":
+        """The batch on a device, its images in this order of memory."""
+        image, mask = self.image.to(device, non_blocking=True), self.mask.to(device, non_blocking=True)
+        within = self.within if self.within is None else self.within.to(device, non_blocking=True)
+        return Batch(image.contiguous(memory_format=layout), mask, self.names, within)
+
 
 class Data(Dataset):
     """The training pairs under `cfg.datapath`, or those given, augmented as the original does.
@@ -134,6 +140,10 @@ class Data(Dataset):
         mask = [resize(plane.astype(np.float32), cfg.sides) / 255 for plane in planes]
         return np.dstack((normalise(image, cfg.train_mean, cfg.train_std), *mask))
 
+    def batch_bytes(self, images: int) -> int:
+        """What a batch takes at the largest side."""
+        return 4 * images * (3 + self.cfg.classes + bool(self.cfg.field_of_view)) * max(self.cfg.scales) ** 2
+
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Stack, at the size that the first sample drew."""
         sides, classes = self.cfg.sides_at(samples[0].scale), self.cfg.classes
@@ -170,8 +180,13 @@ class Batches(Sampler[list[Key]]):
         """The next pass is that of `epoch`, without its first `done` batches: they were seen before a resume."""
         self.epoch, self.done = epoch, done
 
+    @property
+    def steps(self) -> int:
+        """Batches of a whole epoch; the last may be smaller."""
+        return -(-self.length // self.cfg.batch)
+
     def __len__(self) -> int:
-        return -(-self.length // self.cfg.batch) - self.done
+        return self.steps - self.done
 
     def count(self, step: int) -> int:
         """Images of a batch over all processes; the last one of an epoch may be smaller."""

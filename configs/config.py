@@ -55,10 +55,15 @@ class Config:
     lossnet_weights: str = "imagenet"  # imagenet | random | a file
     lossnet_factor: float = 0.1  # 0 leaves LossNet out
     weighted_bce: bool = False  # Official: pixel weights cancel. Paper: True
+    dice_factor: float = 0.0  # of a soft Dice loss beside the structure loss; 0, as the original, leaves it out
     # optimisation
+    optimiser: Literal["sgd", "adamw"] = "sgd"  # transformers train with adamw
     batch: int = 16  # images per step, over all processes
-    lr: float = 0.05  # peak, reached mid-run
-    momen: float = 0.9
+    lr: float = 0.05  # peak
+    schedule: Literal["triangle", "poly", "cosine", "constant"] = "triangle"  # triangle: the peak is at mid-run
+    schedule_by: Literal["epoch", "step"] = "epoch"  # when the rate changes
+    warmup: float = 0.0  # epochs in which the rate grows to where the schedule begins
+    momen: float = 0.9  # momentum; of adamw its first beta
     decay: float = 5e-4
     nesterov: bool = True
     backbone_lr_ratio: float = 1.0  # Official: all weights train at lr. Paper: 0.1 (backbone 0.005)
@@ -140,7 +145,17 @@ class Config:
                 re.compile(getattr(self, name))
             except re.error as error:
                 self._require(name, False, f"a regular expression ({error})")
-        for name in ("workers", "seed", "lossnet_factor", "decay", "rotate", "grad_clip", "save_every", "walltime"):
+        for name in (
+            "workers",
+            "seed",
+            "lossnet_factor",
+            "dice_factor",
+            "decay",
+            "rotate",
+            "grad_clip",
+            "save_every",
+            "walltime",
+        ):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         self._require("backbone_lr_ratio", self.backbone_lr_ratio >= 0, "at least 0")
         self._require("ema", 0 <= self.ema < 1, "at least 0 and below 1, such as 0.999")
@@ -155,6 +170,7 @@ class Config:
         self._require("folds", self.folds != 1 and self.folds >= 0, "0, or at least 2")
         self._require("fold", 1 <= self.fold <= max(1, self.folds), f"from 1 to folds, {self.folds}")
         self._require("lr", self.lr > 0, "above 0")
+        self._require("warmup", 0 <= self.warmup < self.epoch, f"at least 0 and below epoch, {self.epoch}")
         self._require("scales", bool(self.scales) and min(self.scales) >= 64, "one or more sides of at least 64")
         self._require(
             "scales", min(self.sides_at(min(self.scales))) >= 64, "sides of at least 64, the shorter included"

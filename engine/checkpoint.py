@@ -19,7 +19,6 @@ FORM = {
     **dict.fromkeys(("epoch", "done", "step"), int),
     "best": float,
 }
-NEVER = {"network", "backbone", "classes"}  # fields that cannot change in a run: its weights fit no other
 
 
 def save(content: Any, path: str | Path) -> None:
@@ -138,30 +137,3 @@ def restore_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
-
-
-def require_same(
-    now: dict[str, Any], then: dict[str, Any], allowed: set[str], defaults: dict[str, Any], say: Callable
-) -> None:
-    """ValueError naming every setting that differs from the run that is resumed, unless it is allowed to.
-
-    defaults: those of the code that wrote `then`; a field that has gone since is no matter if it held its own.
-    """
-    changed = {
-        name: f"{name} was {then[name]!r}, is {now[name]!r}"
-        for name in sorted(now.keys() & then.keys())
-        if now[name] != then[name] and (name not in allowed or name in NEVER)
-    }
-    for name in sorted(then.keys() - now.keys()):
-        if name in defaults and then[name] == defaults[name]:
-            say(f"NOTE: the run has the field {name}, which this code no longer has; it held its default")
-        else:
-            raise ValueError(
-                f"{name} was {then[name]!r} in the run that is resumed, and this code has no such field; go on with "
-                "the code that began it (config.json beside last.pt names its commit), or start anew"
-            )
-    if changed:
-        hint = "Set them back, or name them in `resume_changed`"
-        if never := sorted(NEVER & changed.keys()):
-            hint = f"Set them back, or start anew: the weights of a run fit no other {' or '.join(never)}"
-        raise ValueError(f"this is not the run that is resumed: {'; '.join(changed.values())}. {hint}")

@@ -53,6 +53,15 @@ def team(device: torch.device) -> Iterator[Team]:
         dist.destroy_process_group()
 
 
+def synchronised(network: nn.Module, team: Team) -> nn.Module:
+    """`network`, its BatchNorms taking their statistics over all processes; ValueError where PyTorch cannot."""
+    if team.size == 1:
+        return network
+    if team.device.type != "cuda":
+        raise ValueError("sync_batchnorm is True on the CPU; PyTorch's SyncBatchNorm needs CUDA")
+    return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+
+
 def wrap(network: nn.Module, team: Team) -> nn.Module:
     """`network`, its gradients averaged over the processes; running statistics follow those of process 0."""
     if team.size == 1:

@@ -28,6 +28,13 @@ def set_aside(folder: str | Path) -> None:
     print(f"NOTE: the earlier run in {folder} is now in {kept.name}/ ({', '.join(p.name for p in there)}); {hint}")
 
 
+def go_on(folder: str | Path) -> None:
+    """What a run that is resumed finds mended: a `set_aside` that was killed, and a name of older code."""
+    put_back(folder)
+    if (older := Path(folder, "model-best-ema")).exists():  # whose model-best was not what it had scored
+        older.replace(Path(folder, "model-best"))
+
+
 def put_back(folder: str | Path) -> None:
     """Undo a `set_aside` that was killed half-way: an earlier run is in one place or the other, never in two."""
     folder, half = Path(folder), Path(folder, HALF)

@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from engine import distributed
 from files import csv_text, write_file
 
-COLUMNS = ("step", "epoch", "lr", "total", "structure", "lossnet", "grad_norm")
+BEFORE, BEHIND = ("step", "epoch", "lr"), ("grad_norm",)  # the columns around the losses
 
 
 class Log:
@@ -31,17 +31,20 @@ class Log:
         writes: bool = True,
         skips: bool = False,
         sums: dict[int, tuple[float, int]] | None = None,
+        losses: Sequence[str] = ("total", "structure", "lossnet"),
     ):
         """Start anew, or keep the rows of the first `resume_after` steps: a crash may have left later ones.
 
+        losses: their names, `total` the first, as a criterion gives them.
         skips: steps whose gradients overflow are left out, so that a norm which is not finite is no fault.
         sums: of epochs, as `sum_of` gave them to the checkpoint; without them the rows say.
         """
         self.path, self.step, self._writes, self._skips = path, resume_after or 0, writes, skips
+        self._names, self._columns = tuple(losses), (*BEFORE, *losses, *BEHIND)
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
         self._rows: list[tuple[int, int, float, list[str]]] = []
-        kept = _rows(path, self.step) if writes and resume_after is not None else []
+        kept = _rows(path, self.step, self._columns) if writes and resume_after is not None else []
         self._sums: dict[int, tuple[float, int]] = {}  # epoch -> sum of its steps' totals, and how many
         for _, epoch, _, total, *_ in kept:
             self._count(epoch, total)
@@ -49,7 +52,9 @@ class Log:
         self._board: SummaryWriter | None = None
         if not writes:
             return
-        write_file(path, csv_text([COLUMNS, *kept]))  # first: what follows has a thread, which a refusal would leave
+        write_file(
+            path, csv_text([self._columns, *kept])
+        )  # first: what follows has a thread, which a refusal would leave
         with self._drawing():
             self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
 
@@ -58,14 +63,14 @@ class Log:
         self._sums[epoch] = so_far + total, steps + 1
 
     def add(
-        self, epoch: int, lr: float, loss: Sequence[Tensor], norm: Tensor, names: list[str], share: float = 1.0
+        self, epoch: int, lr: float, loss: dict[str, Tensor], norm: Tensor, names: list[str], share: float = 1.0
     ) -> None:
-        """Keep one step's (total, structure, lossnet) scalars, its gradient's norm and the names of its images.
+        """Keep one step's losses, scalars by name, its gradient's norm and the names of its images.
 
         share: the part of the step's images that this process has; the losses are its means over them.
         """
         self.step += 1
-        self._losses.append(torch.stack(tuple(loss)).detach() * share)
+        self._losses.append(torch.stack([loss[name] for name in self._names]).detach() * share)
         self._norms.append(norm)
         self._rows.append((self.step, epoch, lr, names))
 
@@ -89,14 +94,15 @@ class Log:
                 csv.writer(file).writerows(good if bad is None else good[: bad + 1])
             with self._drawing() as board:
                 for row in good if board else ():
-                    for name, value in zip(COLUMNS[2:], row[2:], strict=True):
+                    for name, value in zip(self._columns[2:], row[2:], strict=True):
                         board.add_scalar(f"train/{name}", value, row[0])
         if bad is not None:
-            step, epoch, _, total, structure, lossnet, norm = good[bad]
+            step, epoch, _, total, *terms, norm = good[bad]
             value = total if what == "loss" else norm
+            parts = ", ".join(f"{name} {term}" for name, term in zip(self._names[1:], terms, strict=True))
             names = ", ".join(name for part in distributed.gathered(rows[bad][3]) for name in part)
             raise FloatingPointError(
-                f"{what} is {value} at step {step}, epoch {epoch} (structure {structure}, lossnet {lossnet}) on "
+                f"{what} is {value} at step {step}, epoch {epoch} ({parts}) on "
                 f"{names}; lower `lr`, set `grad_clip`, or look at these images. Checkpoints so far are intact"
             )
 
@@ -146,21 +152,25 @@ class Log:
         return total / steps if steps else math.nan
 
 
-def _rows(path: Path, steps: int) -> list[tuple[Any, ...]]:
-    """The whole rows of the first `steps` steps in a log that may be torn, missing or no text; says what it lacks."""
+def _rows(path: Path, steps: int, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The whole rows of the first `steps` steps in a log that may be torn, missing or no text; says what it lacks.
+
+    Where the log has other losses than `columns`, those it lacks are NaN.
+    """
     rows: dict[int, tuple[Any, ...]] = {}
     torn = 0
     text = ""
     with suppress(OSError):
         text = path.read_bytes().decode(errors="replace")
-    header = ",".join(COLUMNS)
+    header = text.split("\n", 1)[0].strip().split(",")
+    theirs = header if set(BEFORE) <= set(header) else columns
     # a row is whole only with its end: of 0.125 a kill leaves 0.1, which is a number too
     for line in text.splitlines(keepends=True):
-        if line.strip() == header:
+        if line.strip() == ",".join(theirs):
             continue
-        row = _row(line)
-        if row and row[0] not in rows:
-            rows[row[0]] = row
+        row = _row(line, theirs)
+        if row and row["step"] not in rows:
+            rows[int(row["step"])] = tuple(row.get(name, math.nan) for name in columns)
         else:
             torn += 1
     kept = [rows[step] for step in sorted(rows) if step <= steps]
@@ -170,11 +180,12 @@ def _rows(path: Path, steps: int) -> list[tuple[Any, ...]]:
     return kept
 
 
-def _row(line: str) -> tuple[Any, ...] | None:
-    """Step, epoch and numbers of a line, None for what is no whole row."""
+def _row(line: str, columns: Sequence[str]) -> dict[str, float] | None:
+    """The numbers of a line by column, step and epoch whole ones; None for what is no whole row."""
     try:
         step, epoch, *numbers = line.split(",")
-        row = (int(step), int(epoch), *map(float, numbers))
+        values = [int(step), int(epoch), *map(float, numbers)]
     except ValueError:
         return None
-    return row if line.endswith("\n") and len(row) == len(COLUMNS) and min(row[:2]) > 0 else None
+    whole = line.endswith("\n") and len(values) == len(columns) and min(values[:2]) > 0
+    return dict(zip(columns, values, strict=True)) if whole else None

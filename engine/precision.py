@@ -1,8 +1,7 @@
-"""Mixed precision: PyTorch's native autocast, or NVIDIA apex where it is installed; the optimiser that goes with it."""
+"""Mixed precision: PyTorch's native autocast, or NVIDIA apex where it is installed."""
 
 import importlib
 import importlib.util
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -28,14 +27,14 @@ class Precision:
         if amp == "auto":
             amp = "native-fp16" if device.type == "cuda" else "off"
         self.apex: Any = None  # apex.amp of an old build
-        self.sgd: Callable[..., torch.optim.Optimizer] = _fused_sgd
+        self.apex_sgd = False  # whether a newer build's FusedSGD takes the place of SGD
         if amp == "apex":
             part = apex_part()
             amp = "native-fp16"
             if part == "amp":
                 self.apex, amp = importlib.import_module("apex.amp"), "off"
             else:
-                self.sgd = importlib.import_module("apex.optimizers").FusedSGD
+                self.apex_sgd = True
         if amp == "native-fp16" and device.type != "cuda":
             raise ValueError(
                 f"amp is native-fp16 on {device.type}; float16 trains on CUDA only: use native-bf16 or off"
@@ -117,9 +116,3 @@ def apex_part() -> str:
         f"the installed package apex ({spec.origin}) is not NVIDIA's: PyPI's package of that name is a web toolkit. "
         f"`pip uninstall apex`; {NATIVE}"
     )
-
-
-def _fused_sgd(groups: list[dict], lr: float, **keywords: Any) -> torch.optim.Optimizer:
-    """SGD in one kernel per step, on the devices that have it; the same numbers to rounding."""
-    device = groups[0]["params"][0].device.type
-    return torch.optim.SGD(groups, lr, fused=device in ("cpu", "cuda"), **keywords)

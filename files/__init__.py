@@ -17,6 +17,7 @@ from files.maps import (
 )
 from files.names import Masks, by_image
 from files.pairs import Pair, find_images, find_masks, find_pairs
+from files.parts import parts_of_run
 from files.reading import (
     areas_of_grey,
     decoding,
@@ -91,6 +92,7 @@ __all__ = [
     "native_labels",
     "native_map",
     "opened",
+    "parts_of_run",
     "read_gt",
     "read_image",
     "read_labels",

@@ -3,7 +3,8 @@
 from difflib import get_close_matches
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 import weights
 from net.backbones.res2net import Res2Net50
@@ -34,6 +35,11 @@ def build(
         path = weights.locate(backbone) if pretrained is True else Path(pretrained)
         _load_strictly(encoder, path, f"the {backbone} backbone")
     return make(encoder, classes)
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Logits (N, C, *space) -> maps in [0, 1]: of one class a sigmoid, of several a softmax."""
+    return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
 
 
 def load_checkpoint(net: MSNet, path: str | Path) -> MSNet:
@@ -81,4 +87,4 @@ def _pick(what: str, name: str, choices: dict):
     return choices[name]
 
 
-__all__ = ["M2SNet", "MSNet", "Res2Net50", "build", "fold_batchnorm", "load_checkpoint"]
+__all__ = ["M2SNet", "MSNet", "Res2Net50", "build", "fold_batchnorm", "load_checkpoint", "probabilities"]

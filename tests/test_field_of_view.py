@@ -8,7 +8,7 @@ from PIL import Image
 from configs import Config
 from dataset import Data
 from files import check_pairs, find_pairs
-from lossnet import LossNet, structure_loss, total_loss
+from lossnet import Criterion, LossNet, dice_loss, msnet_terms, structure_loss
 from tests.test_tasks import vessel_drive
 
 
@@ -71,13 +71,13 @@ def test_nothing_outside_is_learned_from(classes, weighted):
     mask = (torch.rand(2, classes, 64, 64, dtype=torch.float64) > 0.7).double()
     within = torch.zeros(2, 1, 64, 64, dtype=torch.float64)
     within[:, :, 10:40, 20:60] = 1
-    lossnet = LossNet().double()
-    total_loss(logits, mask, lossnet, 0.1, weighted, within).total.backward()
+    criterion = Criterion(msnet_terms(LossNet().double(), 0.1, weighted) | {"dice": (1, dice_loss)})
+    criterion(logits, mask, within)["total"].backward()
     outside = (within == 0).expand_as(logits)
     assert logits.grad[outside].abs().max() == 0
     assert logits.grad[~outside].abs().min() > 0
-    whole, all_of_it = (total_loss(logits, mask, lossnet, 0.1, weighted, w) for w in (None, torch.ones_like(within)))
-    torch.testing.assert_close(torch.stack(whole), torch.stack(all_of_it), rtol=1e-12, atol=0)
+    whole, all_of_it = (criterion(logits, mask, w) for w in (None, torch.ones_like(within)))
+    torch.testing.assert_close(whole, all_of_it, rtol=1e-12, atol=0)
 
 
 def test_the_loss_of_a_batch_is_the_mean_of_its_images_however_large_their_fields():

@@ -17,7 +17,7 @@ import train
 from engine import checkpoint
 from engine.log import Log
 from engine.stop import Stop
-from tests.helpers import Tiny, losses, small
+from tests.helpers import Tiny, all_losses, losses, small
 from tests.lives import Run, read_for_ever
 
 
@@ -196,11 +196,11 @@ def test_random_states_survive_a_file(tmp_path):
 def test_a_resumed_log_forgets_the_steps_after_its_checkpoint(tmp_path):
     log = Log(tmp_path / "log.csv")
     for value in (3.0, 2.0, 1.0):
-        log.add(1, 0.1, [torch.tensor(value)] * 3, torch.tensor(1.0), ["a"])
+        log.add(1, 0.1, all_losses(value), torch.tensor(1.0), ["a"])
     log.flush()
     log.close()
     resumed = Log(tmp_path / "log.csv", resume_after=2)
-    resumed.add(1, 0.1, [torch.tensor(7.0)] * 3, torch.tensor(1.0), ["a"])
+    resumed.add(1, 0.1, all_losses(7.0), torch.tensor(1.0), ["a"])
     resumed.flush()
     resumed.close()
     assert resumed.mean(1) == pytest.approx(4.0)
@@ -247,10 +247,10 @@ def test_validating_on_a_test_set_warns(polyp_folder):
     test = polyp_folder / "TestDataset"
     fields = {"valpath": str(test / "small"), "testpath": str(test), "testsets": ("small",)}
     with pytest.warns(UserWarning, match="is a test set: choosing a checkpoint by it spoils its scores"):
-        train.pairs_of_run(small(polyp_folder, **fields))
+        train.parts_of_run(small(polyp_folder, **fields))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        train.pairs_of_run(small(polyp_folder, **fields | {"testsets": ("else",)}))
+        train.parts_of_run(small(polyp_folder, **fields | {"testsets": ("else",)}))
 
 
 def test_an_unknown_validation_score_names_the_known(polyp_folder):

@@ -12,25 +12,25 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import net
 import train
-from configs import Config
-from engine import checkpoint, machine
+from configs import Config, mixes
+from engine import checkpoint, machine, optim
 from engine.precision import Precision
-from files import find_pairs, writing
+from files import find_pairs, parts, writing
 from net.backbones.res2net import Res2Net50
 from tests.helpers import Tiny, losses, small
 
 
 def test_lr_peaks_mid_run_at_the_configs_lr():
     cfg = Config(epoch=49, lr=0.05)
-    rates = [train.learning_rate(cfg, epoch) for epoch in range(49)]
+    rates = [optim.learning_rate(cfg, epoch) for epoch in range(49)]
     assert max(rates) == rates[24] == pytest.approx(0.05)
     assert rates[0] == rates[-1] == pytest.approx(0.05 / 25)
 
 
 def test_the_backbone_is_a_group_of_its_own_at_its_own_ratio():
     network = net.build()
-    optimiser = train.build_optimiser(network, Config(backbone_lr_ratio=0.1))
-    train.set_learning_rate(optimiser, 0.05)
+    optimiser = optim.sgd(train.groups_of(network, 0.1), 0.05, 0.9, 5e-4, True)
+    optim.set_learning_rate(optimiser, 0.05)
     backbone, rest = optimiser.param_groups
     assert (backbone["lr"], rest["lr"]) == (pytest.approx(0.005), 0.05)
     assert len(backbone["params"]) + len(rest["params"]) == 353
@@ -223,7 +223,7 @@ def test_a_worker_that_dies_and_a_file_that_vanishes_are_named(polyp_folder, mon
     monkeypatch.setattr(dataset, "read_image", real)
     cfg = small(polyp_folder, workers=1, check_data=False)
     pairs = find_pairs(cfg.datapath)
-    monkeypatch.setattr(train, "find_pairs", lambda *_: pairs)
+    monkeypatch.setattr(parts, "find_pairs", lambda *_: pairs)
     victim.unlink()
     with pytest.raises(FileNotFoundError, match=r"004\.png has vanished"):
         train.train(cfg)
@@ -237,7 +237,7 @@ def test_a_compiled_network_trains_at_several_sides_to_the_same_losses(polyp_fol
     """
     import functools
 
-    def shallow(*_) -> net.MSNet:
+    def shallow(*_, **__) -> net.MSNet:
         backbone = Res2Net50()
         for stage in ("layer1", "layer2", "layer3", "layer4"):
             setattr(backbone, stage, getattr(backbone, stage)[:1])
@@ -265,17 +265,17 @@ def test_the_best_model_is_the_network_that_was_scored(polyp_folder, tiny, capsy
     assert sorted(path.name for path in saved.glob("model-*")) == ["model-4", "model-4-ema", "model-best"]
     network, log = Tiny(), train.Log(polyp_folder / "log.csv")
     network.load_state_dict(torch.load(saved / "model-best", weights_only=True), strict=True)
-    team, pairs = train.distributed.Team(0, 1, torch.device("cpu")), train.pairs_of_run(cfg).validation
+    team, pairs = train.distributed.Team(0, 1, torch.device("cpu")), train.parts_of_run(cfg).validation
     assert train.validate(network, pairs, cfg, team, log) == pytest.approx(min(printed), abs=6e-5)
     log.close()
 
 
 def test_a_mix_of_sizes_or_of_statistics_is_said_and_the_originals_is_none():
-    assert not list(train.mixes(Config()))
-    assert not list(train.mixes(Config(size=192, train_mean=(51, 102, 153))))
-    (note,) = train.mixes(Config(size=192, scales=(64, 96)))
+    assert not list(mixes(Config()))
+    assert not list(mixes(Config(size=192, train_mean=(51, 102, 153))))
+    (note,) = mixes(Config(size=192, scales=(64, 96)))
     assert re.match(r"trains at 64, 96 \(scales\) but validates and predicts at 192 \(size\); leave out scales", note)
-    (note,) = train.mixes(Config(train_mean=(51, 102, 153), test_mean=(0.5, 0.5, 0.5)))
+    (note,) = mixes(Config(train_mean=(51, 102, 153), test_mean=(0.5, 0.5, 0.5)))
     assert note.startswith("test_mean is (0.5, 0.5, 0.5), where training has 0.2, 0.4, 0.6 on 0..1")
 
 

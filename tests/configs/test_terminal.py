@@ -12,7 +12,7 @@ import train
 from configs import errors_in_one_line, outlived_output
 from engine import checkpoint
 from engine.log import Log
-from tests.helpers import losses, small
+from tests.helpers import all_losses, losses, small
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def test_curves_that_cannot_be_written_stop_no_run(tmp_path, capsys):
     log._board.add_scalar = full
     for _ in range(2):
         log.scalar("a", 1.0)
-        log.add(1, 0.1, [torch.tensor(1.0)] * 3, torch.tensor(1.0), ["a"])
+        log.add(1, 0.1, all_losses(1.0), torch.tensor(1.0), ["a"])
         log.flush()
     log.panel("a", torch.rand(1, 3, 4, 4), torch.rand(1, 1, 4, 4), torch.rand(1, 1, 4, 4))
     log.close()

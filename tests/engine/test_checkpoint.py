@@ -13,7 +13,7 @@ from engine import checkpoint, earlier
 from engine.log import Log
 from engine.precision import Precision
 from files import read_split
-from tests.helpers import Tiny, losses, small
+from tests.helpers import Tiny, all_losses, losses, small
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_momentum_and_averages_count_and_large_but_finite_numbers_do_not():
 def test_a_gradient_that_is_not_finite_names_its_images_unless_its_step_was_left_out(tmp_path, skips):
     log = Log(tmp_path / "log.csv", skips=skips)
     for norm, name in ((1.0, "a"), (math.inf, "b")):
-        log.add(1, 0.1, [torch.tensor(0.5)] * 3, torch.tensor(norm), [name])
+        log.add(1, 0.1, all_losses(0.5), torch.tensor(norm), [name])
     if skips:
         log.flush()
     else:
@@ -174,7 +174,7 @@ def test_a_damaged_log_is_mended_said_and_in_nobodys_way(tmp_path, capsys, conte
     log = Log(path, resume_after=3, sums={1: (1.5, 3)})
     out = capsys.readouterr().out
     assert said in out and bool(out) is bool(said)
-    log.add(1, 0.05, [torch.tensor(2.5)] * 3, torch.tensor(1.0), ["a"])
+    log.add(1, 0.05, all_losses(2.5), torch.tensor(1.0), ["a"])
     log.flush()
     log.close()
     assert [int(line.split(",")[0]) for line in path.read_text().splitlines()[1:]] == [*steps, 4]
@@ -310,7 +310,7 @@ def test_random_numbers_of_the_network_go_on_where_they_were(polyp_folder, saved
             super().__init__()
             self.head.insert(0, torch.nn.Dropout(0.5))
 
-    monkeypatch.setattr(net, "build", lambda *_: Dropping())
+    monkeypatch.setattr(net, "build", lambda *_, **__: Dropping())
     fields = {"val_fraction": 0.34, "epoch": 2, "batch": 2, "workers": workers}
     train.train(small(polyp_folder, **fields))
     curve, end = losses(polyp_folder), checkpoint.load(saved / "last.pt")["random"]

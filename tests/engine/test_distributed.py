@@ -9,8 +9,11 @@ import torch
 from torch import nn
 
 import train
-from engine import checkpoint, distributed
+from dataset import Batches, Data
+from engine import checkpoint, distributed, optim
+from engine.loading import Loader
 from files import find_pairs
+from lossnet import Criterion, msnet_terms
 from net.blocks import BoxView
 from tests.helpers import Tiny, losses, small
 from tests.lives import server
@@ -29,15 +32,18 @@ def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
     with distributed.team(torch.device("cpu")) as team:
         torch.manual_seed(0)
         precision = train.Precision("off", team.device)
-        network = train.build_network(cfg, team, train.silent).double()
-        optimiser = train.build_optimiser(network, cfg, precision.sgd)
-        model = distributed.wrap(network, team)
-        loader, batches = train.build_loader(cfg, find_pairs(cfg.datapath), team, train.silent)
+        network = train.build_network(cfg, team).double()
+        optimiser = optim.sgd(train.groups_of(network, 1.0), cfg.lr, cfg.momen, cfg.decay, cfg.nesterov)
+        optim.set_learning_rate(optimiser, cfg.lr)
+        model, criterion = distributed.wrap(network, team), Criterion(msnet_terms())
+        data = Data(cfg, find_pairs(cfg.datapath))
+        batches = Batches(len(data), cfg, team.rank, team.size)
+        loader = Loader(data, data.collate, 0, 0, team.device, batch_sampler=batches)
         for epoch in range(4):
             batches.start(epoch)
             network.eval()
             for step, (image, mask, _, _) in enumerate(loader):
-                loss = train.total_loss(model(image.double()), mask.double(), None).total
+                loss = criterion(model(image.double()), mask.double())["total"]
                 precision.step(loss * (team.size * batches.share(step)), optimiser, network)
         if team.writes:
             checkpoint.save(network.state_dict(), out)
@@ -71,7 +77,7 @@ def test_two_processes_of_four_images_equal_one_of_eight(tmp_path):
         together(steps, size, fields, str(tmp_path / f"model-{size}"))
         found.append(torch.load(tmp_path / f"model-{size}", weights_only=True))
     torch.manual_seed(0)
-    untrained = train.build_network(train.Config(**fields), distributed.Team(0, 1, torch.device("cpu")), train.silent)
+    untrained = train.build_network(train.Config(**fields), distributed.Team(0, 1, torch.device("cpu")))
     key = "output1.0.weight"
     assert not torch.allclose(found[0][key].float(), untrained.state_dict()[key], rtol=1e-2), "it did train"
     for key, one in found[0].items():
@@ -122,7 +128,7 @@ def test_a_run_of_two_processes_goes_on_with_one_and_validates_every_image_once(
     best = state["best"]
     network = train.net.load_checkpoint(train.net.build(), polyp_folder / "saved" / "model-best")
     cfg = small(polyp_folder, **fields)
-    _, held_out, _ = train.pairs_of_run(cfg)
+    _, held_out, _ = train.parts_of_run(cfg)
     alone = distributed.Team(0, 1, torch.device("cpu"))
     log = train.Log(polyp_folder / "log.csv")
     assert validate(network, held_out, cfg, alone, log) == pytest.approx(best, abs=1e-6)

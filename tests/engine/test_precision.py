@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import train
+from engine import optim
 from engine.precision import Precision, apex_part, write_momentum
 from tests.helpers import small
 
@@ -75,7 +76,7 @@ def test_a_newer_build_gives_its_optimiser_and_autocast_is_native(install):
         precision = Precision("apex", torch.device("cuda"))
     assert precision.dtype == torch.float16
     weight = torch.nn.Parameter(torch.ones(2))
-    optimiser = precision.sgd([{"params": [weight]}], lr=0.1, momentum=0.9, nesterov=True)
+    optimiser = optim.apex_sgd([{"params": [weight]}], lr=0.1)
     assert type(optimiser).__name__ == "FusedSGD"
 
 
@@ -84,8 +85,9 @@ def test_the_fused_step_is_the_plain_step():
     for fused in (True, False):
         torch.manual_seed(0)
         layer = torch.nn.Linear(50, 7).double()
-        make = Precision("off", torch.device("cpu")).sgd if fused else torch.optim.SGD
-        optimiser = make([{"params": list(layer.parameters())}], lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
+        groups = [{"params": list(layer.parameters())}]
+        plain = torch.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
+        optimiser = optim.sgd(groups, 0.1, decay=0.01) if fused else plain
         for i in range(5):
             torch.manual_seed(i)
             optimiser.zero_grad()
@@ -112,8 +114,8 @@ MAKERS = {
     "fused": functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, fused=True),
     "plain": functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, foreach=False),
     "foreach": functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, foreach=True),
-    "ours": functools.partial(Precision("off", torch.device("cpu")).sgd, lr=0.1, momentum=0.9, nesterov=True),
-    "adamw": functools.partial(torch.optim.AdamW, lr=0.1, fused=True),
+    "ours": functools.partial(optim.sgd, lr=0.1),
+    "adamw": functools.partial(optim.adamw, lr=0.1),
     "adagrad": functools.partial(torch.optim.Adagrad, lr=0.1, fused=True),
     "rmsprop": functools.partial(torch.optim.RMSprop, lr=0.1, momentum=0.9),
 }
@@ -154,9 +156,7 @@ def test_momentum_of_zeros_makes_the_first_step_that_none_makes():
     for fill in (True, False):
         torch.manual_seed(0)
         layer = torch.nn.Linear(50, 7)
-        optimiser = Precision("off", torch.device("cpu")).sgd(
-            [{"params": list(layer.parameters())}], lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True
-        )
+        optimiser = optim.sgd([{"params": list(layer.parameters())}], lr=0.1, decay=0.01)
         if fill:
             write_momentum(optimiser)
         layer(torch.rand(4, 50)).square().sum().backward()

@@ -98,17 +98,17 @@ def test_a_list_may_say_what_to_validate_on_and_a_runs_own_list_is_read_back(pol
     pairs = find_pairs(polyp_folder / "TrainDataset")
     listed = tmp_path / "list.json"
     listed.write_text(json.dumps({"train": ["000", "001"], "val": ["image/002.png"], "test": ["003"]}))
-    parts = train.pairs_of_run(small(polyp_folder, split=str(listed)))
+    parts = train.parts_of_run(small(polyp_folder, split=str(listed)))
     assert [[pair.name for pair in part] for part in parts] == [["000", "001"], ["002"], ["003"]]
     with pytest.raises(ValueError, match="says what to validate on; leave out valpath and val_fraction"):
-        train.pairs_of_run(small(polyp_folder, split=str(listed), val_fraction=0.5))
-    drawn = train.pairs_of_run(small(polyp_folder, val_fraction=0.3))
+        train.parts_of_run(small(polyp_folder, split=str(listed), val_fraction=0.5))
+    drawn = train.parts_of_run(small(polyp_folder, val_fraction=0.3))
     write_split(listed, drawn)  # with fingerprints of the images, which are no part
     assert set(read_split(listed)) == {"train", "validation", "test"}
-    assert train.pairs_of_run(small(polyp_folder, split=str(listed))) == drawn
+    assert train.parts_of_run(small(polyp_folder, split=str(listed))) == drawn
     assert len(drawn.validation) == 2 and not drawn.test and len(pairs) == 6
     with pytest.raises(ValueError, match="valpath .* holds 6 images that are trained or tested on too, first .*000"):
-        train.pairs_of_run(small(polyp_folder, valpath=str(polyp_folder / "TrainDataset")))
+        train.parts_of_run(small(polyp_folder, valpath=str(polyp_folder / "TrainDataset")))
 
 
 def test_a_windows_csv_is_read(tmp_path):

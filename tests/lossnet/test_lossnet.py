@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.models.vgg import cfgs, make_layers, vgg16
 
-from lossnet import LossNet, one_vs_rest, structure_loss, total_loss
+from lossnet import Criterion, LossNet, dice_loss, msnet_terms, one_vs_rest, structure_loss
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +94,34 @@ def test_one_vs_rest_is_the_softmax_of_each_class():
 def test_several_classes_average_their_binary_losses(lossnet):
     logits = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     mask = F.one_hot(torch.randint(3, (2, 64, 64)), 3).permute(0, 3, 1, 2).double()
-    whole = total_loss(logits, mask, lossnet)
+    criterion = Criterion(msnet_terms(lossnet) | {"dice": (0.5, dice_loss)})
+    whole = criterion(logits, mask)
+    assert (*whole,) == criterion.names == ("total", "structure", "lossnet", "dice")
     binary = one_vs_rest(logits)
-    parts = [total_loss(binary[:, c : c + 1], mask[:, c : c + 1], lossnet) for c in range(3)]
-    for i in range(3):
-        assert whole[i].item() == pytest.approx(np.mean([part[i].item() for part in parts]), rel=1e-10)
-    assert total_loss(logits, mask, None).total.item() == pytest.approx(whole.structure.item(), rel=1e-12)
+    parts = [criterion(binary[:, c : c + 1], mask[:, c : c + 1]) for c in range(3)]
+    for name, value in whole.items():
+        assert value.item() == pytest.approx(np.mean([part[name].item() for part in parts]), rel=1e-10)
+    total = whole["structure"] + 0.1 * whole["lossnet"] + 0.5 * whole["dice"]
+    assert whole["total"].item() == pytest.approx(total.item(), rel=1e-12)
+    alone = Criterion(msnet_terms())(logits, mask)
+    assert alone["total"].item() == alone["structure"].item() == pytest.approx(whole["structure"].item(), rel=1e-12)
+
+
+def test_soft_dice_is_one_minus_the_dice_of_binary_maps_and_zero_of_nothing_in_any_dimensions():
+    for sides in ((8, 9), (4, 5, 6)):
+        pred, mask = (torch.rand(2, 1, *sides) > 0.6 for _ in range(2))
+        per_image = [2 * (p & m).sum() / (p.sum() + m.sum()) for p, m in zip(pred, mask)]
+        loss = dice_loss(torch.where(pred, 40.0, -40.0).double(), mask.double())
+        assert loss.item() == pytest.approx(1 - np.mean(per_image), abs=2e-2), "one is added above and below"
+        nothing = torch.full((1, 1, *sides), -40.0).double()
+        assert dice_loss(nothing, torch.zeros_like(nothing)).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_structure_loss_of_a_volume_weighs_by_windows_of_31_voxels():
+    torch.manual_seed(0)
+    logits, mask = torch.randn(1, 1, 6, 40, 9).double(), (torch.rand(1, 1, 6, 40, 9) > 0.5).double()
+    dense = F.conv3d(mask, torch.ones(1, 1, 31, 31, 31).double(), padding=15) / 31**3
+    weight, pred = 1 + 5 * (dense - mask).abs(), torch.sigmoid(logits)
+    inter, both = (weight * pred * mask).sum(), (weight * (pred + mask)).sum()
+    expected = F.binary_cross_entropy(pred, mask) + 1 - (inter + 1) / (both - inter + 1)
+    assert structure_loss(logits, mask).item() == pytest.approx(expected.item(), rel=1e-10)

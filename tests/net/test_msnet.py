@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import net
-from engine.precision import Precision
-from lossnet import LossNet, total_loss
+from engine import optim
+from lossnet import Criterion, LossNet, msnet_terms
 from net.blocks import BoxView
 from tests.conftest import GOLDEN
 from tests.helpers import TinyBackbone, filled, with_golden_batchnorm
-from train import build_optimiser, learning_rate, set_learning_rate
+from train import groups_of
 
 NETWORKS = ("msnet", "m2snet")
 
@@ -52,9 +52,10 @@ def test_eval_logits_equal_the_originals(name, tolerance, golden):
 def test_float64_losses_gradients_and_buffers_equal_the_originals(name, golden):
     case = f"{name}/train/2x96x96/seed11/"
     network, lossnet = filled(name).double().train(), recipe.fill(LossNet()).double()
-    loss = total_loss(network(recipe.images(2, 96, 96, 12).double()), recipe.masks(2, 96, 96, 13).double(), lossnet)
-    loss.total.backward()
-    for value, key in zip(loss, ("total", "structure_loss", "lossnet"), strict=True):
+    criterion = Criterion(msnet_terms(lossnet))
+    loss = criterion(network(recipe.images(2, 96, 96, 12).double()), recipe.masks(2, 96, 96, 13).double())
+    loss["total"].backward()
+    for value, key in zip(loss.values(), ("total", "structure_loss", "lossnet"), strict=True):
         assert value.item() == pytest.approx(golden[case + key].item(), rel=1e-8)
 
     gradients = {key: p.grad.numpy() for key, p in network.named_parameters() if p.grad is not None}
@@ -78,17 +79,18 @@ def test_first_four_training_steps_equal_the_originals(name, golden):
 
     case, cfg = f"{name}/trajectory/seed11/", Config(epoch=6)
     network, lossnet = filled(name).double().train(), recipe.fill(LossNet()).double()
-    optimiser = build_optimiser(network, cfg, Precision("off", torch.device("cpu")).sgd)
+    criterion = Criterion(msnet_terms(lossnet))
+    optimiser = optim.sgd(groups_of(network, 1.0), cfg.lr, cfg.momen, cfg.decay, cfg.nesterov)
     for epoch in range(4):
-        lr = learning_rate(cfg, epoch)
+        lr = optim.learning_rate(cfg, epoch)
         assert lr == pytest.approx(golden[case + "lr"][epoch], rel=1e-12)
-        set_learning_rate(optimiser, lr)
+        optim.set_learning_rate(optimiser, lr)
         image, mask = recipe.images(2, 64, 64, 111 + epoch).double(), recipe.masks(2, 64, 64, 211 + epoch).double()
-        loss = total_loss(network(image), mask, lossnet)
+        loss = criterion(network(image), mask)
         optimiser.zero_grad()
-        loss.total.backward()
+        loss["total"].backward()
         optimiser.step()
-        own = [loss.structure.item(), loss.lossnet.item(), loss.total.item()]
+        own = [loss[name].item() for name in ("structure", "lossnet", "total")]
         np.testing.assert_allclose(own, golden[case + "losses"][epoch], rtol=1e-4)
 
 

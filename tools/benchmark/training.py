@@ -10,8 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import net
 from engine.machine import keep_memory
+from engine.optim import sgd
 from engine.precision import Precision
-from lossnet import LossNet, total_loss
+from lossnet import Criterion, LossNet, msnet_terms
 from net import MSNet
 from tools.benchmark.clock import DEVICE, REPEATS, interleaved, peak
 from tools.benchmark.reference import dense
@@ -120,8 +121,10 @@ def trainer(network: MSNet, lossnet: LossNet, amp: str, device: torch.device, pl
     network = network.to(device).to(memory_format=order).train()
     lossnet = lossnet.to(device).to(memory_format=order)
     groups = [{"params": [p for p in network.parameters() if p.requires_grad]}]
-    sgd = torch.optim.SGD if plain else precision.sgd
-    optimiser = sgd(groups, lr=1e-3, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    optimiser: torch.optim.Optimizer = sgd(groups, 1e-3, 0.9, 5e-4, nesterov=True)
+    if plain:
+        optimiser = torch.optim.SGD(groups, 1e-3, 0.9, weight_decay=5e-4, nesterov=True)
+    criterion = Criterion(msnet_terms(lossnet))
 
     def train(image: Tensor, mask: Tensor, lr: float) -> Tensor:
         for group in optimiser.param_groups:
@@ -129,7 +132,7 @@ def trainer(network: MSNet, lossnet: LossNet, amp: str, device: torch.device, pl
         image = image.to(device, non_blocking=True).contiguous(memory_format=order)
         mask = mask.to(device, non_blocking=True)
         with precision.autocast():
-            loss = total_loss(network(image).float(), mask, lossnet).total
+            loss = criterion(network(image).float(), mask)["total"]
         precision.step(loss, optimiser, network)
         return loss.detach()
 

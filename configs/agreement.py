@@ -1,0 +1,83 @@
+"""Whether a Config agrees with itself, and with that of the run which it resumes."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from configs.config import MAY_CHANGE, ORIGINAL, Config, one_side
+
+NEVER = {
+    "network",
+    "backbone",
+    "classes",
+    "optimiser",
+}  # fields that cannot change in a run: what it has saved fits no other
+
+
+def notes(cfg: Config) -> Iterator[str]:
+    """What a person who starts this run should know: random weights, and what `mixes` finds."""
+    if cfg.backbone_weights == "random":
+        yield "WARNING: the backbone starts from RANDOM weights (backbone_weights='random'); scores will not compare"
+    if cfg.lossnet_factor and cfg.lossnet_weights == "random":
+        yield "WARNING: LossNet is a RANDOM VGG-16 (lossnet_weights='random'); scores will not compare"
+    for note in mixes(cfg):
+        yield f"NOTE: {note}"
+
+
+def mixes(cfg: Config) -> Iterator[str]:
+    """What a Config gives to training and to prediction that is not the same, unless the original does it too."""
+    if max(cfg.scales) != max(cfg.sides):
+        yield (
+            f"trains at {', '.join(map(str, cfg.scales))} (scales) but validates and predicts at {max(cfg.sides)} "
+            "(size); leave out scales, and they follow size"
+        )
+    for name, follows in cfg.followed().items():
+        given = getattr(cfg, name)
+        if name.startswith("test") and (cfg.train_mean, cfg.train_std) != ORIGINAL and given != follows:
+            as_training = ", ".join(f"{value:.4g}" for value in follows)
+            yield f"{name} is {given}, where training has {as_training} on 0..1; leave it out, and it follows"
+
+
+def as_begun(cfg: Config, then: dict[str, Any], say: Callable) -> Config:
+    """`cfg` of a run that goes on: what it leaves to follow other fields is as the run had it, perhaps by older rules.
+
+    then: the fields in last.pt; a field that it lacks is one that is newer than the run.
+    """
+    kept: dict[str, Any] = {
+        name: tuple(then[name])
+        for name, value in cfg.followed().items()
+        if getattr(cfg, name) == value != then.get(name, value) and name not in cfg.resume_changed
+    }
+    for name, value in kept.items():
+        say(f"NOTE: {name} stays {value}, as the run began; it would follow other fields as {getattr(cfg, name)} now")
+    return dataclasses.replace(cfg, **kept)
+
+
+def require_same(cfg: Config, then: dict[str, Any], defaults: dict[str, Any], say: Callable) -> dict[str, Any]:
+    """The run's fields, whole; ValueError naming every one that differs in `cfg`, unless it may.
+
+    then: the fields in last.pt. defaults: those of the code that wrote it; a field that has gone since is no matter if
+    it held its own.
+    """
+    now, allowed = dataclasses.asdict(cfg), MAY_CHANGE | set(cfg.resume_changed)
+    then = dataclasses.asdict(Config()) | cfg.followed() | then  # a field that it lacks held its default
+    then["size"] = one_side(then["size"])
+    for name in sorted(then.keys() - now.keys()):
+        if name in defaults and then[name] == defaults[name]:
+            say(f"NOTE: the run has the field {name}, which this code no longer has; it held its default")
+        else:
+            raise ValueError(
+                f"{name} was {then[name]!r} in the run that is resumed, and this code has no such field; go on with "
+                "the code that began it (config.json beside last.pt names its commit), or start anew"
+            )
+    changed = {
+        name: f"{name} was {then[name]!r}, is {now[name]!r}"
+        for name in sorted(now)
+        if now[name] != then[name] and (name not in allowed or name in NEVER)
+    }
+    if changed:
+        hint = "Set them back, or name them in `resume_changed`"
+        if never := sorted(NEVER & changed.keys()):
+            hint = f"Set them back, or start anew: the weights of a run fit no other {' or '.join(never)}"
+        raise ValueError(f"this is not the run that is resumed: {'; '.join(changed.values())}. {hint}")
+    return then

@@ -1,0 +1,31 @@
+"""Which pairs a run trains on, which it validates on, and which it leaves for the test."""
+
+import warnings
+from pathlib import Path
+
+from configs import Config
+from files.pairs import find_pairs
+from files.splits import Parts, hold_out, split_pairs
+
+
+def parts_of_run(cfg: Config) -> Parts:
+    """Pairs to train on, to validate on, and those a fold holds out; a test set as valpath is warned about."""
+    parts = hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer), cfg)
+    if parts.validation and (cfg.valpath or cfg.val_fraction):
+        raise ValueError(f"{cfg.split} says what to validate on; leave out valpath and val_fraction")
+    if not cfg.valpath:
+        train, validation = split_pairs(parts.train, cfg.val_fraction, cfg.seed, cfg.group, cfg.stratify)
+        return Parts(train, parts.validation or validation, parts.test)
+    if Path(cfg.valpath).resolve() in {Path(cfg.testpath, name).resolve() for name in cfg.testsets}:
+        warnings.warn(
+            f"valpath {cfg.valpath} is a test set: choosing a checkpoint by it spoils its scores; "
+            "use val_fraction instead",
+            stacklevel=2,
+        )
+    validation = find_pairs(cfg.valpath, cfg.include, cfg.field_of_view, cfg.observer)
+    used = {pair.image.resolve() for pair in parts.train + parts.test}
+    if both := [pair for pair in validation if pair.image.resolve() in used]:
+        raise ValueError(
+            f"valpath {cfg.valpath} holds {len(both)} images that are trained or tested on too, first {both[0].image}"
+        )
+    return parts._replace(validation=validation)

@@ -1,0 +1,88 @@
+"""Optimisers and learning rates."""
+
+import csv
+import math
+
+import pytest
+import torch
+
+import train
+from configs import Config
+from engine import optim
+from engine.log import Log
+from tests.helpers import losses, small
+
+
+def rates(**fields) -> list[float]:
+    """Of every step of a run with five steps an epoch."""
+    cfg = Config(lr=0.1, **fields)
+    return [optim.learning_rate(cfg, epoch, step, 5) for epoch in range(cfg.epoch) for step in range(5)]
+
+
+def test_every_schedule_that_a_config_may_name_exists_and_no_other():
+    fields = {name: Config.__annotations__[name].__args__ for name in ("schedule", "optimiser")}
+    assert set(fields["schedule"]) == set(optim.SCHEDULES)
+    assert {*fields["optimiser"], "apex_sgd"} == set(optim.OPTIMISERS)
+
+
+def test_poly_and_cosine_begin_at_lr_and_equal_pytorchs():
+    weight = torch.nn.Parameter(torch.ones(1))
+    for name, make in {
+        "poly": lambda o: torch.optim.lr_scheduler.PolynomialLR(o, 20, 0.9),
+        "cosine": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20),
+    }.items():
+        optimiser = torch.optim.SGD([weight], 0.1)
+        theirs, expected = make(optimiser), []
+        for _ in range(20):
+            expected.append(theirs.get_last_lr()[0])
+            optimiser.step()
+            theirs.step()
+        assert rates(schedule=name, schedule_by="step", epoch=4) == pytest.approx(expected)
+        assert rates(schedule=name, epoch=20)[::5] == pytest.approx(expected)
+
+
+def test_a_rate_by_epoch_changes_between_epochs_alone():
+    found = rates(schedule="cosine", epoch=3)
+    assert [len({*found[i : i + 5]}) for i in (0, 5, 10)] == [1, 1, 1] and len({*found}) == 3
+    assert len({*rates(schedule="cosine", schedule_by="step", epoch=3)}) == 15
+
+
+def test_a_rate_warms_up_in_a_line_to_where_its_schedule_begins():
+    found = rates(schedule="cosine", schedule_by="step", epoch=4, warmup=2)
+    assert found[:10] == pytest.approx([0.1 * (i + 1) / 10 for i in range(10)])
+    assert found[10:] == pytest.approx([0.05 * (1 + math.cos(math.pi * i / 10)) for i in range(10)])
+    assert rates(schedule="constant", epoch=4, warmup=2.5)[::5] == pytest.approx([0.04, 0.08, 0.1, 0.1])
+    with pytest.raises(ValueError, match=r"warmup is 4\.0; expected at least 0 and below epoch, 4"):
+        Config(epoch=4, warmup=4)
+
+
+def test_adamw_with_dice_trains_stops_and_goes_on_bit_for_bit(polyp_folder, tiny):
+    recipe = {"optimiser": "adamw", "schedule": "cosine", "schedule_by": "step", "warmup": 0.5, "dice_factor": 1.0}
+    fields = recipe | {"lr": 0.01, "batch": 2, "check_data": False, "lossnet_factor": 0.0}
+    whole = torch.load(train.train(small(polyp_folder, epoch=3, **fields)), weights_only=True)
+    curve = losses(polyp_folder)
+    with open(polyp_folder / "saved" / "log.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [*rows[0]] == ["step", "epoch", "lr", "total", "structure", "dice", "grad_norm"]
+    for row in rows:
+        assert float(row["total"]) == pytest.approx(float(row["structure"]) + float(row["dice"]), rel=1e-6)
+    (polyp_folder / "saved").rename(polyp_folder / "first")
+    with pytest.raises(SystemExit):
+        train.train(small(polyp_folder, epoch=3, walltime=1e-9, **fields))
+    with pytest.raises(ValueError, match="optimiser was 'adamw', is 'sgd'.*fit no other optimiser"):
+        train.train(small(polyp_folder, epoch=3, resume=True, **fields | {"optimiser": "sgd"}))
+    again = torch.load(train.train(small(polyp_folder, epoch=3, resume=True, **fields)), weights_only=True)
+    assert losses(polyp_folder) == curve
+    assert all(torch.equal(again[name], value) for name, value in whole.items())
+
+
+def test_a_log_of_other_losses_keeps_what_both_have(tmp_path):
+    before = Log(tmp_path / "log.csv")
+    before.add(1, 0.1, dict.fromkeys(("total", "structure", "lossnet"), torch.tensor(2.0)), torch.tensor(1.0), ["a"])
+    before.flush()
+    before.close()
+    after = Log(tmp_path / "log.csv", resume_after=1, losses=("total", "structure", "dice"))
+    after.close()
+    head, row = (tmp_path / "log.csv").read_text().splitlines()
+    assert head == "step,epoch,lr,total,structure,dice,grad_norm"
+    assert row == "1,1,0.1,2.0,2.0,nan,1.0"
