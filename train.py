@@ -160,7 +160,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
             line = f"step:{log.step}/{epoch + 1}/{cfg.epoch} | lr={lr:.6f} | loss={log.mean(epoch + 1):.6f}"
             if shown:  # not when a resume finds the epoch's last step done
                 image, mask, logits = shown
-                log.panel("train/image | mask | map", image, mask, activated(logits))
+                log.panel("train/image | mask | map", image, mask, net.probabilities(logits))
             if validates:
                 candidate = averaged.module if averaged else network
                 score = validate(candidate, pairs.validation, cfg, team, log)
@@ -206,10 +206,6 @@ def build_loader(cfg: Config, pairs: list[Pair], team: distributed.Team, say: Ca
 def to_device(image: Tensor, cfg: Config, device: torch.device) -> Tensor:
     order = torch.channels_last if cfg.channels_last else torch.contiguous_format
     return image.to(device, non_blocking=True).contiguous(memory_format=order)
-
-
-def activated(logits: Tensor) -> Tensor:
-    return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
 
 
 def pairs_of_run(cfg: Config) -> Parts:

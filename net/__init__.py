@@ -1,9 +1,10 @@
-"""MSNet and M2SNet: `build` makes one, `load_checkpoint` fills it from a file."""
+"""MSNet and M2SNet: `build` makes one, `load` fills it from a file, `probabilities` reads what it gives."""
 
 from difflib import get_close_matches
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 import weights
 from net.backbones.res2net import Res2Net50
@@ -36,13 +37,18 @@ def build(
     return make(encoder, classes)
 
 
-def load_checkpoint(net: MSNet, path: str | Path) -> MSNet:
+def load(net: MSNet, path: str | Path) -> MSNet:
     """Fill `net` from a checkpoint of the original or of train.py, with or without `module.` before the keys.
 
     Raises FileNotFoundError, or ValueError for an unreadable file and for a checkpoint of another network.
     """
     _load_strictly(net, Path(path), type(net).__name__)
     return net
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Maps in [0, 1] of logits (N, classes, *space): one class is a sigmoid, several are a softmax. Decided here."""
+    return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
 
 
 def _load_strictly(module: nn.Module, path: Path, what: str) -> None:
@@ -81,4 +87,4 @@ def _pick(what: str, name: str, choices: dict):
     return choices[name]
 
 
-__all__ = ["M2SNet", "MSNet", "Res2Net50", "build", "fold_batchnorm", "load_checkpoint"]
+__all__ = ["M2SNet", "MSNet", "Res2Net50", "build", "fold_batchnorm", "load", "probabilities"]
