@@ -102,9 +102,11 @@ def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool 
         require_own(out, (path for name in images for path in map_files(out, name, cfg.classes, cfg.labels)))
     machine.keep_memory()
     device = machine.device(cfg.device)
-    network = net.load_checkpoint(net.build(cfg.network, cfg.backbone, cfg.classes), cfg.snapshot)
+    network = net.load(net.build(cfg.network, cfg.backbone, cfg.classes), cfg.snapshot)
     network = net.fold_batchnorm(network).to(device).to(memory_format=torch.channels_last)
-    predictor = Predictor(network, device, cfg.test_amp, cfg.test_scales, cfg.test_flip)
+    predictor = Predictor(
+        network, device, cfg.test_amp, cfg.test_scales, cfg.test_flip, probabilities=net.probabilities
+    )
     settings = source(cfg)
     for out in sets:
         if skip_existing:

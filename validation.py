@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+import net
 from configs import Config
 from dataset import TestImages, resize, test_batch
 from engine import distributed
@@ -28,7 +29,7 @@ def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distribut
     scores, mine = [Scores("official") for _ in names], pairs[team.rank :: team.size]
     distributed.follow_first(network)
     was_training, _ = network.training, network.eval()
-    predictor = Predictor(network, team.device)
+    predictor = Predictor(network, team.device, probabilities=net.probabilities)
     images = TestImages({pair.name: pair.image for pair in mine}, cfg)
     coming, largest = iter(mine), cfg.test_batch * 3 * math.prod(cfg.sides) * 4
     with (

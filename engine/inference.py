@@ -1,6 +1,6 @@
 """Images in, maps out: the one way that validation and prediction run a network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,9 @@ from engine.precision import Precision
 class Predictor:
     """`predictor(images)`: (N, 3, H, W) -> (N, classes, H, W) float32 in [0, 1], on the CPU.
 
-    One class is a sigmoid, several are a softmax. With several `scales` of the input, or with `flip`, the maps of all
-    views are averaged, each brought back to H x W and unmirrored; an input keeps at least 64 pixels a side.
+    probabilities makes maps of logits, as net.probabilities does. With several `scales` of the input, or with `flip`,
+    the maps of all views are averaged, each brought back to H x W and unmirrored; an input keeps at least 64 pixels a
+    side.
     """
 
     def __init__(
@@ -23,8 +24,11 @@ class Predictor:
         amp: str = "off",
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
+        *,
+        probabilities: Callable[[Tensor], Tensor],
     ):
         self.network, self.device, self.precision = network, device, Precision(amp, device)
+        self.probabilities = probabilities
         self.scales, self.flips = scales, (False, True) if flip else (False,)
 
     @torch.inference_mode()
@@ -40,6 +44,6 @@ class Predictor:
             images = F.interpolate(images, scaled, mode="bilinear", align_corners=False)
         with self.precision.autocast():
             logits = self.network(images.flip(3) if flip else images).float()
-        pred = torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
+        pred = self.probabilities(logits)
         pred = pred.flip(3) if flip else pred
         return pred if scale == 1 else F.interpolate(pred, size, mode="bilinear", align_corners=False)

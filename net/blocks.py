@@ -1,56 +1,85 @@
-"""The layers of MSNet and M2SNet, and the only file that knows images have two dimensions.
+"""The layers of MSNet and M2SNet, and the only file that knows 2 from 3 dimensions."""
 
-A volumetric network would change the seven names below and nothing in msnet.py or res2net.py.
-"""
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-Conv, BatchNorm, MaxPool, AvgPool, GlobalPool = (
-    nn.Conv2d,
-    nn.BatchNorm2d,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.AdaptiveAvgPool2d,
-)
-SPATIAL = (2, 3)
-INTERPOLATION = "bilinear"
+
+class Layers(NamedTuple):
+    """What PyTorch calls by another name in each number of dimensions."""
+
+    conv: Callable[..., nn.Conv2d | nn.Conv3d]
+    norm: Callable[..., nn.BatchNorm2d | nn.BatchNorm3d]
+    instance_norm: Callable[..., nn.Module]
+    box_sum: Callable[[Tensor, int], Tensor]
+    interpolation: str
 
 
-def conv_bn_relu(channels: int, width: int) -> nn.Sequential:
-    """3 x 3 convolution with bias, BatchNorm, ReLU: (N, channels, H, W) -> (N, width, H, W)."""
-    return nn.Sequential(Conv(channels, width, 3, padding=1), BatchNorm(width), nn.ReLU(inplace=True))
+def _box_sum_2d(x: Tensor, kernel: int) -> Tensor:
+    return F.avg_pool2d(x, kernel, stride=1, padding=kernel // 2, divisor_override=1)
+
+
+def _box_sum_3d(x: Tensor, kernel: int) -> Tensor:
+    # padded first: avg_pool3d refuses maps smaller than its kernel even where its own padding would make up for it
+    return F.avg_pool3d(F.pad(x, [kernel // 2] * 6), kernel, stride=1, divisor_override=1)
+
+
+LAYERS = {
+    2: Layers(nn.Conv2d, nn.BatchNorm2d, nn.InstanceNorm2d, _box_sum_2d, "bilinear"),
+    3: Layers(nn.Conv3d, nn.BatchNorm3d, nn.InstanceNorm3d, _box_sum_3d, "trilinear"),
+}
+
+
+def conv_bn_relu(channels: int, width: int, dims: int = 2) -> nn.Sequential:
+    """Convolution of 3 a side with bias, BatchNorm, ReLU: (N, channels, *space) -> (N, width, *space)."""
+    layers = LAYERS[dims]
+    return nn.Sequential(layers.conv(channels, width, 3, padding=1), layers.norm(width), nn.ReLU(inplace=True))
 
 
 def resize_like(x: Tensor, other: Tensor) -> Tensor:
-    """x (N, C, h, w) at the height and width of `other`, bilinear with align_corners=False."""
+    """x (N, C, *space) at the size of `other`, bilinear (trilinear) with align_corners=False."""
     size = other.shape[2:]
-    return x if x.shape[2:] == size else F.interpolate(x, size, mode=INTERPOLATION, align_corners=False)
+    if x.shape[2:] == size:
+        return x
+    return F.interpolate(x, size, mode=LAYERS[x.ndim - 2].interpolation, align_corners=False)
+
+
+def neighbours(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Names of each convolution and the BatchNorm right behind it in an nn.Sequential: what nothing comes between."""
+    for name, child in module.named_modules(prefix=prefix):
+        if isinstance(child, nn.Sequential):
+            for i, (first, second) in enumerate(pairwise(child)):
+                if isinstance(first, nn.Conv2d | nn.Conv3d) and isinstance(second, nn.BatchNorm2d | nn.BatchNorm3d):
+                    yield f"{name}.{i}".lstrip("."), f"{name}.{i + 1}".lstrip(".")
 
 
 class BoxView(nn.Module):
-    """A pair's view through a fixed k x k filter [M2SNet, section 3.1]: ReLU(BN(ones-convolution(x))).
+    """A pair's view through a fixed filter of k a side [M2SNet, section 3.1]: ReLU(BN(ones-convolution(x))).
 
-    x (N, width, H, W) -> the same shape. The filter is a dense width x width x k x k kernel of ones that never trains,
-    so every output channel is one and the same map: the channel sum, summed over a k x k box (zeros outside). It is
-    computed once and takes `width` affine maps; a dense convolution would cost width^2 times the multiply-adds.
-    One view serves all ten units and both inputs; its BatchNorm sees its inputs in the order of the calls.
+    x (N, width, *space) -> the same shape. The filter is a dense width x width x k x k (x k) kernel of ones that never
+    trains, so every output channel is one and the same map: the channel sum, summed over a box of k a side (zeros
+    outside). It is computed once and takes `width` affine maps; a dense convolution would cost width^2 times the
+    multiply-adds. One view serves all ten units and both inputs; its BatchNorm sees its inputs in the order of the
+    calls.
     """
 
-    def __init__(self, kernel: int, width: int):
+    def __init__(self, kernel: int, width: int, dims: int = 2):
         super().__init__()
-        self.kernel = kernel
-        self.norm = BatchNorm(width)
+        self.kernel, self.dims = kernel, dims
+        self.norm = LAYERS[dims].norm(width)
         self.register_load_state_dict_pre_hook(_drop_ones_kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         # float32 even under autocast: the sum of 64 x 25 activations overflows float16
         total = x.sum(1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-        box = F.avg_pool2d(total, self.kernel, stride=1, padding=self.kernel // 2, divisor_override=1)
+        box = LAYERS[self.dims].box_sum(total, self.kernel)
         norm = self.norm
-        channel = (1, -1) + (1,) * len(SPATIAL)
+        channel = (1, -1) + (1,) * self.dims
         if norm.training:
             mean, var = self._track(box)
             normal = ((box - mean.view(channel)) * torch.rsqrt(var + norm.eps).view(channel)).to(x.dtype)
@@ -64,8 +93,8 @@ class BoxView(nn.Module):
         return wide.relu_().to(x.dtype)
 
     def _track(self, box: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance (1,) of the one map (N, 1, H, W), entered into the running statistics as BatchNorm does."""
-        var, mean = torch.var_mean(box, dim=(0, *SPATIAL), correction=0)
+        """Mean and variance (1,) of the one map (N, 1, *space), entered into the running statistics as BatchNorm's."""
+        var, mean = torch.var_mean(box, dim=(0, *range(2, box.ndim)), correction=0)
         norm = self.norm
         n: float | Tensor = box.numel()
         if isinstance(norm, nn.SyncBatchNorm):

@@ -9,23 +9,16 @@ The unit at (step, k) is named after the levels it spans: `x5_x4_x3` compares wh
 The sum of column k, {U[step][k]}, is what the decoder adds at level k on its way from level 5 to level 1.
 """
 
-from typing import Protocol
+from collections.abc import Iterator
+from functools import partial
 
 from torch import Tensor, nn
 
-from net.blocks import BoxView, Conv, conv_bn_relu, resize_like
+from net.backbones import Backbone
+from net.blocks import LAYERS, BoxView, conv_bn_relu, neighbours, resize_like
 
 DEEPEST = 5
-WIDTH = 64  # channels of every reduced level, unit and decoder stage
-
-
-class Backbone(Protocol):
-    """What a backbone is to MSNet: five maps, level 1 shallow to 5 deep, and how many channels each has."""
-
-    channels: dict[int, int]
-    smallest: int
-
-    def features(self, image: Tensor) -> dict[int, Tensor]: ...
+WIDTH = 64  # channels, as in the paper
 
 
 def unit_name(deep: int, shallow: int) -> str:
@@ -34,40 +27,43 @@ def unit_name(deep: int, shallow: int) -> str:
 
 
 class MSNet(nn.Module):
-    """Logits (N, classes, H, W) of images (N, 3, H, W), any H, W from the backbone's smallest (64) up; no sigmoid.
+    """Logits (N, classes, *space) of images (N, inputs, *space): H, W, or D, H, W where the backbone takes volumes.
 
-    The attribute order is the key order of the original's checkpoints; so are the names, `resnet` included.
+    Any size from the backbone's smallest up (64 a side for Res2Net-50); no sigmoid. width: channels of every
+    reduced level, unit and decoder stage. The attribute order is the key order of the original's checkpoints; so are
+    the names, `resnet` included.
     """
 
     boxes: tuple[int, ...] = ()  # sides of the fixed filters through which a pair is compared besides as it is
 
-    def __init__(self, backbone: nn.Module, classes: int = 1):
+    def __init__(self, backbone: Backbone, classes: int = 1, width: int = WIDTH):
         super().__init__()
         self.resnet = backbone
+        channels, dims = backbone.channels, backbone.dims
+        conv = partial(conv_bn_relu, width=width, dims=dims)
         for kernel in self.boxes:
-            self.add_module(f"conv_{kernel}", BoxView(kernel, WIDTH))
-        channels: dict[int, int] = backbone.channels  # type: ignore[assignment]
+            self.add_module(f"conv_{kernel}", BoxView(kernel, width, dims))
         # level 1 needs no reduction where it has 64 channels already, as in the original
-        self.reduced = [level for level in range(DEEPEST, 0, -1) if level > 1 or channels[1] != WIDTH]
+        self.reduced = [level for level in range(DEEPEST, 0, -1) if level > 1 or channels[1] != width]
         for level in self.reduced:
-            self.add_module(f"x{level}_dem_1", conv_bn_relu(channels[level], WIDTH))
+            self.add_module(f"x{level}_dem_1", conv(channels[level]))
         for step in range(1, DEEPEST):
             if step == DEEPEST - 1:
                 # Official: one more convolution before the last unit; the paper's figure has none.
-                self.x5_dem_4 = conv_bn_relu(WIDTH, WIDTH)
+                self.x5_dem_4 = conv(width)
             for k in range(DEEPEST - step, 0, -1):
-                self.add_module(unit_name(k + step, k), conv_bn_relu(WIDTH, WIDTH))
+                self.add_module(unit_name(k + step, k), conv(width))
         for k in (3, 2, 1):  # column 4 has one unit, nothing to sum and no convolution
-            self.add_module(f"level{k}", conv_bn_relu(WIDTH, WIDTH))
-        self.x5_dem_5 = conv_bn_relu(channels[DEEPEST], WIDTH)
+            self.add_module(f"level{k}", conv(width))
+        self.x5_dem_5 = conv(channels[DEEPEST])
         for k in (4, 3, 2):
-            self.add_module(f"output{k}", conv_bn_relu(WIDTH, WIDTH))
-        self.output1 = nn.Sequential(Conv(WIDTH, classes, 3, padding=1))
+            self.add_module(f"output{k}", conv(width))
+        self.output1 = nn.Sequential(LAYERS[dims].conv(width, classes, 3, padding=1))
         self.register_load_state_dict_pre_hook(_strip_module_prefix)
 
     def forward(self, image: Tensor) -> Tensor:
         self._check(image)
-        features: dict[int, Tensor] = self.resnet.features(image)  # type: ignore[operator]
+        features = self.resnet.features(image)
         units = {k: self.get_submodule(f"x{k}_dem_1")(x) if k in self.reduced else x for k, x in features.items()}
         columns: dict[int, list[Tensor]] = {k: [] for k in range(1, DEEPEST)}
         for step in range(1, DEEPEST):
@@ -98,16 +94,28 @@ class MSNet(nn.Module):
             difference = difference + (view(deep) - view(shallow)).abs()
         return difference
 
+    def foldable(self) -> Iterator[tuple[str, str]]:
+        """Names of each convolution and of the BatchNorm that alone reads what it gives: the backbone's and its own."""
+        yield from ((f"resnet.{conv}", f"resnet.{norm}") for conv, norm in self.resnet.foldable())
+        for name, child in self.named_children():
+            if name != "resnet":
+                yield from neighbours(child, name)
+
     def _check(self, image: Tensor) -> None:
-        smallest: int = self.resnet.smallest  # type: ignore[assignment]
-        if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[2:]) < smallest:
+        inputs, smallest = self.resnet.inputs, self.resnet.smallest
+        space = image.shape[2:]
+        fits = len(space) == self.resnet.dims and image.shape[1] == inputs
+        if not fits or any(side < least for side, least in zip(space, smallest)):
+            axes = "DHW"[-len(smallest) :]
+            least = ", ".join(map(str, smallest if len({*smallest}) > 1 else smallest[:1]))
             raise ValueError(
-                f"images of shape {tuple(image.shape)}; expected (N, 3, H, W) with H and W at least {smallest}"
+                f"images of shape {tuple(image.shape)}; expected (N, {inputs}, {', '.join(axes)}) "
+                f"with {' and '.join(axes)} at least {least}"
             )
 
 
 class M2SNet(MSNet):
-    """MSNet whose units compare a pair through three views: as it is, and through 3 x 3 and 5 x 5 filters of ones."""
+    """MSNet whose units compare a pair through three views: as it is, and through filters of ones, 3 and 5 a side."""
 
     boxes = (3, 5)
 

@@ -11,17 +11,20 @@ from torch import Tensor, nn
 
 import net
 from configs import Config
+from net.backbones import IMAGENET, Backbone
 from tests.golden import recipe
 
 
-class TinyBackbone(nn.Module):
+class TinyBackbone(Backbone):
     """A backbone of another family: level 1 has not 64 channels, so it needs a reduction.
 
     5 MB of network in place of 120: for claims about a run, its files and its data, which hold of any network.
     """
 
     channels = {1: 8, 2: 8, 3: 8, 4: 8, 5: 8}
-    smallest = 64
+    strides = {1: (8, 8), 2: (8, 8), 3: (8, 8), 4: (16, 16), 5: (32, 32)}
+    smallest = (64, 64)
+    statistics = IMAGENET
 
     def __init__(self) -> None:
         super().__init__()

@@ -216,7 +216,7 @@ def test_every_layer_is_trained_predicted_and_scored(goals, capsys):
     for row in json.loads((goals / "binary" / "summary.json").read_text()):
         assert row["scores"] == summary[row["dataset"]]
 
-    network = train.net.load_checkpoint(train.net.build("msnet", "tiny", classes=4), goals / "saved" / "model-2")
+    network = train.net.load(train.net.build("msnet", "tiny", classes=4), goals / "saved" / "model-2")
     log = train.Log(goals / "log.csv")
     pairs = files.find_pairs(cfg.valpath)
     found = validate(network, pairs, cfg, distributed.Team(0, 1, torch.device("cpu")), log)

@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 MAY_IMPORT = {
     "train": {"configs", "files", "dataset", "net", "lossnet", "engine", "metrics", "validation"},
-    "validation": {"configs", "files", "dataset", "engine", "metrics"},
+    "validation": {"configs", "files", "dataset", "net", "engine", "metrics"},
     "prediction_rgb": {"configs", "files", "dataset", "net", "engine"},
     "test_score": {"configs", "files", "metrics", "report"},
     "dataset": {"configs", "files"},

@@ -5,6 +5,7 @@ import json
 import runpy
 import shutil
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -253,14 +254,14 @@ def test_views_are_averaged_and_a_mirrored_image_gets_the_mirrored_map():
     torch.manual_seed(0)
     network = net.build().eval()
     images = torch.rand(2, 3, 64, 96)
-    device = torch.device("cpu")
-    plain, mirrored = Predictor(network, device), Predictor(network, device, flip=True)
+    views = partial(Predictor, network, torch.device("cpu"), probabilities=net.probabilities)
+    plain, mirrored = views(), views(flip=True)
     expected = (plain(images) + plain(images.flip(3)).flip(3)) / 2
     torch.testing.assert_close(mirrored(images), expected)
     torch.testing.assert_close(mirrored(images.flip(3)).flip(3), expected)
     large = torch.nn.functional.interpolate(images, (96, 144), mode="bilinear", align_corners=False)
     large_map = torch.nn.functional.interpolate(plain(large), (64, 96), mode="bilinear", align_corners=False)
-    both = Predictor(network, device, scales=(1.0, 1.5))(images)
+    both = views(scales=(1.0, 1.5))(images)
     torch.testing.assert_close(both, (plain(images) + large_map) / 2)
 
 

@@ -51,7 +51,7 @@ def test_a_run_keeps_the_epochs_past_two_thirds_and_the_last(polyp_folder, capsy
         "split.json",
         "tensorboard",
     ]
-    net.load_checkpoint(net.build(backbone="tiny"), saved / "model-4")
+    net.load(net.build(backbone="tiny"), saved / "model-4")
     record = json.loads((saved / "config.json").read_text())
     assert record["config"]["epoch"] == 4
     assert record["packages"]["torch"] == torch.__version__.split("+")[0]

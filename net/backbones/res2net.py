@@ -3,10 +3,13 @@
 The same network as timm's `res2net50d`, with the key names of the published ImageNet weights.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
-from net.blocks import AvgPool, BatchNorm, Conv, GlobalPool, MaxPool
+from net.backbones import IMAGENET, Backbone
+from net.blocks import neighbours
 
 EXPANSION = 4
 BASE_WIDTH = 26
@@ -24,20 +27,20 @@ class Bottle2neck(nn.Module):
         super().__init__()
         width = planes * BASE_WIDTH // 64
         self.first = first
-        self.conv1 = Conv(channels, width * SCALE, 1, bias=False)
-        self.bn1 = BatchNorm(width * SCALE)
-        self.convs = nn.ModuleList(Conv(width, width, 3, stride, padding=1, bias=False) for _ in range(SCALE - 1))
-        self.bns = nn.ModuleList(BatchNorm(width) for _ in range(SCALE - 1))
-        self.conv3 = Conv(width * SCALE, planes * EXPANSION, 1, bias=False)
-        self.bn3 = BatchNorm(planes * EXPANSION)
+        self.conv1 = nn.Conv2d(channels, width * SCALE, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width * SCALE)
+        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, stride, padding=1, bias=False) for _ in range(SCALE - 1))
+        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(SCALE - 1))
+        self.conv3 = nn.Conv2d(width * SCALE, planes * EXPANSION, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(planes * EXPANSION)
         self.relu = nn.ReLU(inplace=True)
-        self.pool = AvgPool(3, stride, padding=1)
+        self.pool = nn.AvgPool2d(3, stride, padding=1)
         self.downsample: nn.Sequential | None = None
         if first:
             self.downsample = nn.Sequential(
-                AvgPool(stride, stride, ceil_mode=True, count_include_pad=False),
-                Conv(channels, planes * EXPANSION, 1, bias=False),
-                BatchNorm(planes * EXPANSION),
+                nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False),
+                nn.Conv2d(channels, planes * EXPANSION, 1, bias=False),
+                nn.BatchNorm2d(planes * EXPANSION),
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,36 +54,38 @@ class Bottle2neck(nn.Module):
         return self.relu(out + (x if self.downsample is None else self.downsample(x)))
 
 
-class Res2Net50(nn.Module):
+class Res2Net50(Backbone):
     """`features(image)`: (N, 3, H, W) -> level -> map; level 1 has stride 4 (pooled stem), 2..5 stride 4, 8, 16, 32."""
 
     channels = {1: 64, 2: 256, 3: 512, 4: 1024, 5: 2048}
-    smallest = 64  # shortest side for which every level keeps more than one pixel
+    strides = {1: (4, 4), 2: (4, 4), 3: (8, 8), 4: (16, 16), 5: (32, 32)}
+    smallest = (64, 64)
+    statistics = IMAGENET
 
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Sequential(
-            Conv(3, 32, 3, stride=2, padding=1, bias=False),
-            BatchNorm(32),
+            nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(32),
             nn.ReLU(inplace=True),
-            Conv(32, 32, 3, padding=1, bias=False),
-            BatchNorm(32),
+            nn.Conv2d(32, 32, 3, padding=1, bias=False),
+            nn.BatchNorm2d(32),
             nn.ReLU(inplace=True),
-            Conv(32, 64, 3, padding=1, bias=False),
+            nn.Conv2d(32, 64, 3, padding=1, bias=False),
         )
-        self.bn1 = BatchNorm(64)
+        self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = MaxPool(3, stride=2, padding=1)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.layer1 = _stage(64, 64, blocks=3, stride=1)
         self.layer2 = _stage(256, 128, blocks=4, stride=2)
         self.layer3 = _stage(512, 256, blocks=6, stride=2)
         self.layer4 = _stage(1024, 512, blocks=3, stride=2)
-        self.avgpool = GlobalPool(1)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
         # The classifier is never used, but every checkpoint holds it. No gradient reaches it: said here, so that
         # neither an optimiser nor a gradient all-reduce waits for one.
         self.fc = nn.Linear(512 * EXPANSION, 1000).requires_grad_(False)
         for module in self.modules():
-            if isinstance(module, Conv):
+            if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def features(self, image: Tensor) -> dict[int, Tensor]:
@@ -88,6 +93,15 @@ class Res2Net50(nn.Module):
         for level, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4), start=2):
             levels[level] = stage(levels[level - 1])
         return levels
+
+    def foldable(self) -> Iterator[tuple[str, str]]:
+        yield from neighbours(self)
+        yield "conv1.6", "bn1"
+        for name, block in self.named_modules():
+            if isinstance(block, Bottle2neck):
+                yield f"{name}.conv1", f"{name}.bn1"
+                yield f"{name}.conv3", f"{name}.bn3"
+                yield from ((f"{name}.convs.{i}", f"{name}.bns.{i}") for i in range(SCALE - 1))
 
     def forward(self, image: Tensor) -> Tensor:
         """ImageNet class logits (N, 1000), to check pretrained weights against other implementations."""

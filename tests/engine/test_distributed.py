@@ -126,7 +126,7 @@ def test_a_run_of_two_processes_goes_on_with_one_and_validates_every_image_once(
     assert len(first) == 2
     state = checkpoint.load(polyp_folder / "saved" / "last.pt")
     best = state["best"]
-    network = train.net.load_checkpoint(train.net.build(), polyp_folder / "saved" / "model-best")
+    network = train.net.load(train.net.build(), polyp_folder / "saved" / "model-best")
     cfg = small(polyp_folder, **fields)
     _, held_out, _ = train.parts_of_run(cfg)
     alone = distributed.Team(0, 1, torch.device("cpu"))

@@ -175,7 +175,7 @@ def test_checkpoints_load_with_module_prefix_and_with_the_kernels_of_ones(tmp_pa
     state = source | kernels | {f"conv_{k}.bias": torch.zeros(64) for k in (3, 5)}
     for prefix in ("", "module."):
         path = saved(tmp_path, {prefix + key: value for key, value in state.items()})
-        loaded = net.load_checkpoint(net.build("m2snet"), path).state_dict()
+        loaded = net.load(net.build("m2snet"), path).state_dict()
         assert all(torch.equal(loaded[key], value) for key, value in source.items())
     direct = net.build("m2snet")
     direct.load_state_dict({"module." + key: value for key, value in state.items()}, strict=True)
@@ -185,18 +185,18 @@ def test_checkpoints_load_with_module_prefix_and_with_the_kernels_of_ones(tmp_pa
 def test_a_kernel_that_is_not_ones_is_refused(tmp_path):
     state = net.build("m2snet").state_dict() | {"conv_3.weight": torch.full((64, 64, 3, 3), 2.0)}
     with pytest.raises(ValueError, match=r"conv_3\.weight is not constant 1"):
-        net.load_checkpoint(net.build("m2snet"), saved(tmp_path, state))
+        net.load(net.build("m2snet"), saved(tmp_path, state))
 
 
 def test_a_checkpoint_of_the_other_network_is_named(tmp_path):
     path = saved(tmp_path, net.build("m2snet").state_dict())
     with pytest.raises(ValueError, match="it is a checkpoint of M2SNet"):
-        net.load_checkpoint(net.build("msnet"), path)
+        net.load(net.build("msnet"), path)
     with pytest.raises(ValueError, match=r"output1\.0\.\w+ has shape .* expected"):
-        net.load_checkpoint(net.build("m2snet", classes=4), path)
+        net.load(net.build("m2snet", classes=4), path)
     path = saved(tmp_path, {"fc.weight": torch.zeros(3)})
     with pytest.raises(ValueError, match="lacks"):
-        net.load_checkpoint(net.build("msnet"), path)
+        net.load(net.build("msnet"), path)
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path):
@@ -204,9 +204,9 @@ def test_a_truncated_checkpoint_is_refused(tmp_path):
     torch.save(net.build().state_dict(), path)
     path.write_bytes(path.read_bytes()[:100_000])
     with pytest.raises(ValueError, match="model"):
-        net.load_checkpoint(net.build(), path)
+        net.load(net.build(), path)
     with pytest.raises(FileNotFoundError, match="absent"):
-        net.load_checkpoint(net.build(), tmp_path / "absent")
+        net.load(net.build(), tmp_path / "absent")
 
 
 def test_pretrained_backbones_load_from_a_path(tmp_path):

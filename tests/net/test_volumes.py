@@ -1,0 +1,149 @@
+"""The networks on volumes: what holds of them in two dimensions holds in three."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import net
+from net.blocks import BoxView
+from tests.golden import recipe
+
+SMALL = (4, 4, 6, 6, 8)  # widths
+FLAT = ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2))  # thick slices: strides 4 along them, 16 within
+
+
+def network(name="m2snet", inputs=1, classes=2, **how) -> net.MSNet:
+    return net.build(name, net.Volume(inputs, SMALL, **how), classes, width=8)
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", net.NETWORKS)
+@pytest.mark.parametrize("training", [True, False])
+def test_volumes_of_one_to_four_inputs_give_logits_of_their_size(name, inputs, training):
+    model = network(name, inputs, batch_norm=inputs > 2).train(training)
+    logits = model(torch.randn(2, inputs, 16, 21, 18))
+    assert logits.shape == (2, 2, 16, 21, 18)
+    logits.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_a_network_of_volumes_has_no_layer_of_images():
+    kinds = {type(module).__name__ for module in network(batch_norm=True).modules()}
+    assert {"Conv3d", "BatchNorm3d"} <= kinds
+    assert not {kind for kind in kinds if kind.endswith("2d")}
+
+
+def test_levels_have_the_sizes_that_the_strides_say_axis_by_axis():
+    backbone = net.Volume(1, SMALL, FLAT)
+    assert backbone.strides[5] == (4, 16, 16)
+    assert backbone.smallest == (8, 32, 32)
+    space = (9, 33, 40)
+    for level, x in backbone.features(torch.randn(1, 1, *space)).items():
+        sides = tuple(-(-side // stride) for side, stride in zip(space, backbone.strides[level]))
+        assert x.shape == (1, backbone.channels[level], *sides)
+
+
+def test_thick_slices_keep_their_axis_and_few_of_them_are_enough():
+    flat = net.Volume(1, SMALL, ((1, 2, 2),) * 5)
+    assert flat.smallest == (1, 64, 64)
+    assert net.build("msnet", flat, width=8)(torch.randn(1, 1, 3, 64, 64)).shape == (1, 1, 3, 64, 64)
+
+
+@pytest.mark.parametrize("name", net.NETWORKS)
+def test_folding_is_exact_in_three_dimensions(name):
+    model = recipe.fill(network(name, batch_norm=True)).double().eval()
+    x = torch.randn(1, 1, 17, 16, 20, dtype=torch.float64)
+    with torch.inference_mode():
+        before = model(x)
+        after = net.fold_batchnorm(model)(x)
+    assert (after - before).abs().max() <= 1e-9 * before.abs().max()
+    left = [name for name, module in model.named_modules() if isinstance(module, torch.nn.BatchNorm3d)]
+    assert left == (["conv_3.norm", "conv_5.norm"] if name == "m2snet" else [])
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_box_view_of_volumes_equals_the_dense_convolution_of_ones(kernel, training):
+    torch.manual_seed(0)
+    view = recipe.fill(BoxView(kernel, 8, dims=3)).double().train(training)
+    dense = torch.nn.BatchNorm3d(8).double().train(training)
+    dense.load_state_dict(view.norm.state_dict())
+    x = torch.randn(2, 8, 6, 7, 5, dtype=torch.float64, requires_grad=True)
+    ones = torch.ones(8, 8, kernel, kernel, kernel, dtype=torch.float64)
+    expected = torch.relu(dense(F.conv3d(x, ones, padding=kernel // 2)))
+    actual = view(x)
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+    target = torch.randn_like(actual)
+    (g_actual,) = torch.autograd.grad((actual * target).sum(), x, retain_graph=True)
+    (g_expected,) = torch.autograd.grad((expected * target).sum(), x)
+    torch.testing.assert_close(g_actual, g_expected, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(dict(view.norm.named_buffers()), dict(dense.named_buffers()), rtol=1e-9, atol=1e-9)
+
+
+def test_one_slice_thick_volume_through_a_network_of_images_weights_is_the_image():
+    """A kernel of which only the middle plane is not zero sees one slice as the image's network does."""
+    flat = recipe.fill(net.build("msnet", Flat(), width=8)).double().eval()
+    solid = net.build("msnet", net.Volume(3, SMALL, ((1, 2, 2),) * 5, batch_norm=True), width=8).double().eval()
+    state = flat.state_dict()
+    for key, value in solid.state_dict().items():
+        if value.ndim == 5:
+            value.zero_()[:, :, 1] = state[key]
+        else:
+            value.copy_(state[key])
+    image = torch.randn(1, 3, 64, 70, dtype=torch.float64)
+    torch.testing.assert_close(solid(image[:, :, None])[:, :, 0], flat(image), rtol=1e-9, atol=1e-9)
+
+
+class Flat(net.Backbone):
+    """net.Volume's encoder of BatchNorm, for images."""
+
+    channels = dict(enumerate(SMALL, start=1))
+    smallest = (64, 64)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels = torch.nn.ModuleList()
+        for before, width in zip((3, *SMALL), SMALL):
+            parts = []
+            for inputs, stride in ((before, 2), (width, 1)):
+                conv = torch.nn.Conv2d(inputs, width, 3, stride, padding=1)
+                parts += [conv, torch.nn.BatchNorm2d(width), torch.nn.LeakyReLU(0.01)]
+            self.levels.append(torch.nn.Sequential(*parts))
+
+    def features(self, image):
+        maps = {}
+        for level, block in enumerate(self.levels, start=1):
+            maps[level] = image = block(image)
+        return maps
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"dims": 3}, "backbone 'res2net50' is for 2 dimensions, the data has 3; for these: volume"),
+        ({"backbone": "volume", "dims": 2}, "backbone 'volume' is for 3 dimensions, the data has 2.*res2net50"),
+        ({"inputs": 1}, "backbone 'res2net50' takes 3 input channels, the data has 1"),
+        ({"backbone": "volume", "inputs": 5}, "inputs is 5; expected 1 to 4"),
+    ],
+)
+def test_data_of_another_kind_is_refused(how, message):
+    with pytest.raises(ValueError, match=message):
+        net.build(**how)
+
+
+def test_volumes_of_a_wrong_shape_are_refused():
+    model = network(strides=FLAT)
+    for shape in ((1, 1, 7, 32, 32), (1, 2, 8, 32, 32), (1, 1, 32, 32)):
+        with pytest.raises(ValueError, match=r"expected \(N, 1, D, H, W\) with D and H and W at least 8, 32, 32"):
+            model(torch.zeros(shape))
+    with pytest.raises(ValueError, match="expected five each"):
+        net.Volume(1, SMALL, (1, 2, 2))
+
+
+def test_one_class_is_a_sigmoid_and_several_are_a_softmax_in_any_dimensions():
+    for space in ((4, 5), (3, 4, 5)):
+        one, three = torch.randn(2, 1, *space), torch.randn(2, 3, *space)
+        torch.testing.assert_close(net.probabilities(one), 1 / (1 + torch.exp(-one)))
+        several = net.probabilities(three)
+        torch.testing.assert_close(several.sum(1), torch.ones(2, *space))
+        torch.testing.assert_close(several, three.exp() / three.exp().sum(1, keepdim=True))
