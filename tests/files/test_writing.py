@@ -156,6 +156,11 @@ def test_a_row_that_a_kill_tore_is_not_resumed_from(tmp_path):
     assert log.mean(1) == 3
 
 
+def test_a_long_name_is_written_whole(tmp_path):
+    write_maps(tmp_path, "x" * 250, np.zeros((1, 8, 8), np.float32), 8, 8, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["x" * 250 + ".png"]
+
+
 # ---- what is read is not written into
 
 
