@@ -68,3 +68,11 @@ def test_every_text_file_is_opened_as_utf_8():
                 continue
             binary = any(isinstance(a, ast.Constant) and "b" in str(a.value) for a in node.args)
             assert binary or any(k.arg == "encoding" for k in node.keywords), f"{path}:{node.lineno}"
+
+
+def test_no_test_file_needs_another():
+    """What several share lies in a file of its own; so one can be moved, split or run alone."""
+    for path in ROOT.glob("tests/**/test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tests."):
+                assert not node.module.split(".")[-1].startswith("test_"), f"{path} imports {node.module}"

@@ -1,10 +1,13 @@
 """Names: which mask belongs to which image, and whose is meant."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import files
 from files import find_pairs
+from files.names import in_one_folder
 from tests.miniatures import IMAGE, blob, chase
 
 
@@ -100,3 +103,19 @@ def test_an_exact_name_comes_before_a_likely_one(tmp_path, write_png):
         write_png(tmp_path / "images" / f"{name}.png", IMAGE)
         write_png(tmp_path / "masks" / f"{name}_mask.png", blob(0))
     assert [pair.masks[0].name for pair in find_pairs(tmp_path)] == ["1_mask.png", "1_test_mask.png"]
+
+
+@pytest.mark.parametrize("names", ["lesion_1 lesion_2", "p1_lesion_1 p1_lesion_2", "roi_3"])
+def test_a_word_in_an_images_own_name_is_left_there(tmp_path, names):
+    paths = {name: tmp_path / f"{name}.png" for name in names.split()}
+    masks = {f"{name}_mask": tmp_path / f"{name}_mask.png" for name in paths}
+    images, paired = in_one_folder(paths | masks)
+    assert images == paths
+    assert paired == {name: (masks[f"{name}_mask"],) for name in paths}
+    assert files.by_image(paths, {name: (path,) for name, path in masks.items()}) == paired
+
+
+def test_a_mask_belongs_to_the_image_of_its_whole_name_before_a_shorter_one():
+    images, masks = ({name: Path(f"{name}{end}.png") for name in ("1", "lesion_1")} for end in ("", "_mask"))
+    paired = files.by_image(images, {f"{name}_mask": (path,) for name, path in masks.items()})
+    assert paired == {name: (path,) for name, path in masks.items()}
