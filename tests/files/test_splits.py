@@ -25,7 +25,7 @@ from files import (
     split_pairs,
     write_split,
 )
-from files.splits import fingerprint
+from files.lists import fingerprint
 from tests.helpers import small
 
 BUSI = [f"{kind}/{kind} ({i})" for kind, count in (("benign", 437), ("malignant", 210)) for i in range(1, count + 1)]
