@@ -1,10 +1,11 @@
 """Files: a data set's, found, read, checked, dealt into parts and kept decoded; and the maps that are predicted."""
 
 from files.cache import DiskCache, MemoryCache, file_key
-from files.folders import files_under, find_places, left_aside, list_images, mask_folder, masks_beside
+from files.decoding import decoding, opened
+from files.folders import left_aside, list_images, mask_folder, masks_beside
 from files.grey import mask_value, read_gt, read_map
+from files.lists import Parts, fingerprint, read_split, require_unseen, seen_by, write_split
 from files.maps import (
-    RECORD,
     is_whole,
     map_files,
     native_labels,
@@ -15,35 +16,11 @@ from files.maps import (
     write_maps,
     write_maps_record,
 )
-from files.names import Masks, by_image
+from files.names import by_image
 from files.pairs import Pair, find_images, find_masks, find_pairs
 from files.parts import parts_of_run
-from files.reading import (
-    areas_of_grey,
-    decoding,
-    opened,
-    read_image,
-    read_labels,
-    read_mask,
-    read_planes,
-    read_whole_image,
-    require_two_kinds,
-    union,
-)
-from files.splits import (
-    Parts,
-    deal_folds,
-    fingerprint,
-    group_of,
-    held_out_of,
-    hold_out,
-    maps_of_fold,
-    read_split,
-    require_unseen,
-    seen_by,
-    split_pairs,
-    write_split,
-)
+from files.reading import read_image, read_labels, read_mask, read_planes, read_whole_image, union
+from files.splits import deal_folds, group_of, held_out_of, hold_out, maps_of_fold, split_pairs
 from files.survey import Check, check_pairs, survey
 from files.writing import (
     csv_text,
@@ -57,25 +34,20 @@ from files.writing import (
 )
 
 __all__ = [
-    "RECORD",
     "Check",
     "DiskCache",
-    "Masks",
     "MemoryCache",
     "Pair",
     "Parts",
-    "areas_of_grey",
     "by_image",
     "check_pairs",
     "csv_text",
     "deal_folds",
     "decoding",
     "file_key",
-    "files_under",
     "find_images",
     "find_masks",
     "find_pairs",
-    "find_places",
     "fingerprint",
     "folders_of",
     "group_of",
@@ -106,7 +78,6 @@ __all__ = [
     "require_own",
     "require_picture",
     "require_same_source",
-    "require_two_kinds",
     "require_unseen",
     "require_writable",
     "seen_by",

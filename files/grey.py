@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from files.reading import areas_of_grey, decode, mask_of_16_bits, opened, require_two_kinds, require_whole, union
+from files.decoding import decode, opened, require_whole
+from files.reading import areas_of_grey, mask_of_16_bits, require_two_kinds, union
 
 AREAS = "have areas between black and white (several classes?)"
 

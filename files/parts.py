@@ -4,8 +4,9 @@ import warnings
 from pathlib import Path
 
 from configs import Config
+from files.lists import Parts
 from files.pairs import find_pairs
-from files.splits import Parts, hold_out, split_pairs
+from files.splits import hold_out, split_pairs
 
 
 def parts_of_run(cfg: Config) -> Parts:

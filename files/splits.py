@@ -1,31 +1,14 @@
-"""Parts of a data set: validation, folds, and lists made by others. Names in, names out; no file is copied."""
+"""Parts of a data set: validation, folds, or what a list says. Names in, names out; no file is copied."""
 
-import csv
-import hashlib
-import json
-import os
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from configs import Config
-from files.folders import SUFFIXES
+from files.lists import Parts, read_split
 from files.pairs import Pair, find_pairs
-from files.writing import write_file
-
-SEEN = "fingerprints"  # in a run's split.json, beside its parts: of what it trains on or chooses by -> its name
-
-
-class Parts(NamedTuple):
-    """The pairs of a run."""
-
-    train: list[Pair]
-    validation: list[Pair]
-    test: list[Pair]
 
 
 def group_of(name: str, group: str = "", stratify: str = "") -> str:
@@ -109,42 +92,6 @@ def deal_folds(names: Sequence[str], folds: int, seed: int, group: str = "", str
     return [sorted(part) for part in parts]
 
 
-def read_split(path: str | Path) -> dict[str, list[str]]:
-    """Part -> names, from a list made by others or written beside a run.
-
-    .json: {"train": [...], "validation": [...], "test": [...]}, {"1": [...], "2": [...]} or a list of folds; .csv:
-    columns name and part; .txt: the names to train on, a line each. Folders in front and endings such as .png may stay.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no split file {path}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # with or without Windows' mark
-        found: Any = {}
-        if path.suffix.lower() == ".json":
-            found = json.loads(text)
-            if isinstance(found, dict) and isinstance(found.get(SEEN), dict):
-                del found[SEEN]
-            found = {str(i): names for i, names in enumerate(found, start=1)} if isinstance(found, list) else found
-        elif path.suffix.lower() == ".csv":
-            for row in (table := csv.DictReader(text.splitlines())):
-                if not (row.get("name") and row.get("part")):
-                    raise ValueError(f"its line {table.line_num} lacks name or part; columns {table.fieldnames}")
-                found.setdefault(row["part"], []).append(row["name"])
-        elif path.suffix.lower() == ".txt":
-            found = {"train": [line.strip() for line in text.splitlines() if line.strip()]}
-        else:
-            raise ValueError("its name ends in neither .json, .csv nor .txt")
-        lists = isinstance(found, dict) and all(isinstance(names, list) for names in found.values())
-        if not lists or not all(isinstance(name, str) for names in found.values() for name in names):
-            raise ValueError("it holds something else than names in parts")
-    except ValueError as error:
-        raise ValueError(
-            f"{path} cannot be read ({error}); expected JSON of parts, CSV with columns name and part, or TXT"
-        ) from error
-    return {{"val": "validation"}.get(part, part): [_bare(name) for name in names] for part, names in found.items()}
-
-
 def hold_out(pairs: list[Pair], cfg: Config) -> Parts:
     """The parts that `cfg.split`, or `cfg.folds` and `cfg.fold`, make of `pairs`; without either all is to train on.
 
@@ -203,56 +150,3 @@ def parts_of(pairs: Sequence[Pair], cfg: Config) -> dict[str, list[str]]:
 def maps_of_fold(cfg: Config, fold: int, root: str | Path = "") -> Path:
     """Where the maps of the images that `fold` holds out are, below `root` (mapspath); of a list, its test part."""
     return Path(root or cfg.mapspath, f"fold-{fold}" if cfg.folds else "test")
-
-
-def write_split(path: Path, parts: Parts) -> None:
-    """JSON of the names in each part, such as `read_split` reads, and fingerprints of what is trained or chosen by."""
-    record: dict[str, Any] = {part: [pair.name for pair in pairs] for part, pairs in parts._asdict().items()}
-    record[SEEN] = {fingerprint(pair.image): pair.name for pair in parts.train + parts.validation}
-    write_file(path, json.dumps(record, indent=1) + "\n")
-
-
-def fingerprint(path: str | Path) -> str:
-    """What a file and its copies share, wherever they lie: a hash of its size and of sixteen pieces spread over it.
-
-    Not of all of it: a data set of 3-megabyte photographs would be read a second time before its first step.
-    """
-    piece = 4096
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            found = hashlib.sha256(str(size).encode())
-            for i in range(16):
-                file.seek(max(0, size - piece) * i // 15)
-                found.update(file.read(piece))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} has vanished; is its disk still there?") from error
-    return found.hexdigest()[:16]
-
-
-def seen_by(snapshot: str | Path, images: dict[str, Path]) -> list[str]:
-    """The names of `images` that a checkpoint was trained, or chosen, by: known again as files, of whatever name."""
-    beside = Path(snapshot).with_name("split.json")
-    # none in the records of older runs
-    files = json.loads(beside.read_text(encoding="utf-8")).get(SEEN, {}) if beside.is_file() else {}
-    return [name for name, path in images.items() if files and fingerprint(path) in files]
-
-
-def require_unseen(snapshot: str | Path, pairs: Sequence[Pair]) -> None:
-    """ValueError if the split.json beside a checkpoint names one of `pairs` as trained, or chosen, by.
-
-    By name alone: public sets hold one picture twice (BUSI does), and deal it into two folds.
-    """
-    beside = Path(snapshot).with_name("split.json")
-    parts = read_split(beside) if beside.is_file() else {}
-    seen = {*parts.get("train", ()), *parts.get("validation", ())}
-    if known := [pair.name for pair in pairs if pair.name in seen]:
-        raise ValueError(
-            f"{snapshot} was trained on {len(known)} of the {len(pairs)} images that are held out here, first "
-            f"{known[0]} ({beside}); is it of another fold, seed or split?"
-        )
-
-
-def _bare(name: str) -> str:
-    path = Path(unicodedata.normalize("NFC", name.replace("\\", "/")))
-    return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from files.decoding import opened, require_whole
 from files.pairs import Pair
-from files.reading import areas_of_grey, decode_mask, opened, read_image, read_labels, require_two_kinds, require_whole
+from files.reading import areas_of_grey, decode_mask, read_image, read_labels, require_two_kinds
 
 
 @dataclass(frozen=True)

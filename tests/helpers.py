@@ -1,16 +1,18 @@
-"""What several test files share: a Config that trains in a moment, a network to match, and the golden weights."""
+"""What several test files share: a Config that trains in a moment, a network to match, golden weights, and scores."""
 
 import copy
 import csv
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import net
 from configs import Config
+from metrics import Scores
 from net.backbones import IMAGENET, Backbone
 from tests.golden import recipe
 
@@ -97,3 +99,13 @@ def with_golden_batchnorm(network: net.MSNet, name: str, golden: dict) -> net.MS
     assert stored
     network.load_state_dict({**network.state_dict(), **stored})
     return network.eval()
+
+
+def noisy(rng, count: int, noise: float) -> Scores:
+    """The scores of `count` maps of one mask, in grey that differs from pixel to pixel and from map to map."""
+    scores = Scores(keep_curves=True)
+    gt = np.zeros((count, 30, 30), bool)
+    gt[:, 5:20, 8:22] = True
+    pred = np.clip(gt * 200 + rng.normal(0, noise, gt.shape) + rng.normal(0, noise, (count, 1, 1)), 0, 255)
+    scores.update(pred.astype(np.uint8), gt)
+    return scores

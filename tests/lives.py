@@ -1,5 +1,6 @@
 """Runs in processes of their own, to be killed: a server that has torch imported starts each within a moment."""
 
+import dataclasses
 import multiprocessing
 import os
 import socket
@@ -10,10 +11,10 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-import tests.helpers  # noqa: F401 - its tiny backbone has a name in these processes too
 import train
 from configs import Config
 from engine.loading import start_worker
+from tests.helpers import small  # imported here, its tiny backbone has a name in these processes too
 
 server = multiprocessing.get_context("forkserver")
 server.set_forkserver_preload(["tests.lives"])
@@ -82,3 +83,17 @@ def live(fields: dict, out: Path, rank: int, size: int, port: int) -> None:
         where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
         os.environ.update(where | {"RANK": str(rank), "WORLD_SIZE": str(size)})
     train.train(Config(**fields))
+
+
+def start(folder, size=1, **fields) -> Run:
+    """A run in processes of its own, saving after every step."""
+    cfg = small(folder, **({"epoch": 3, "batch": 2, "save_every": 1, "backbone": "res2net50"} | fields))
+    return Run(folder, dataclasses.asdict(cfg), size)
+
+
+def wait_for(path, run, seconds=90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert run.alive, run.said()
+        assert time.monotonic() < deadline, f"no {path} after {seconds} s"
+        time.sleep(0.01)

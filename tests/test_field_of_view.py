@@ -9,7 +9,7 @@ from configs import Config
 from dataset import Data
 from files import check_pairs, find_pairs
 from lossnet import Criterion, LossNet, dice_loss, msnet_terms, structure_loss
-from tests.test_tasks import vessel_drive
+from tests.miniatures import vessel_drive
 
 
 @pytest.fixture

@@ -56,3 +56,23 @@ def test_a_missing_peer_fails_its_own_test_and_no_other(path):
     modules += [node.module for node in tree.body if isinstance(node, ast.ImportFrom) and not node.level]
     assert {name.split(".")[0] for name in modules} <= ON_ANY_MACHINE
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "importorskip"]
+
+
+def test_every_text_file_is_opened_as_utf_8():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name not in ("open", "read_text", "write_text") or ast.unparse(node.func) in ("Image.open", "os.open"):
+                continue
+            binary = any(isinstance(a, ast.Constant) and "b" in str(a.value) for a in node.args)
+            assert binary or any(k.arg == "encoding" for k in node.keywords), f"{path}:{node.lineno}"
+
+
+def test_no_test_file_needs_another():
+    """What several share lies in a file of its own; so one can be moved, split or run alone."""
+    for path in ROOT.glob("tests/**/test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tests."):
+                assert not node.module.split(".")[-1].startswith("test_"), f"{path} imports {node.module}"

@@ -1,14 +1,9 @@
 """test_score.py: pairing, notes, tables, statistics, and that one method's bad file spares the others."""
 
 import csv
-import inspect
 import json
-import os
 import re
 import shutil
-import time
-from contextlib import contextmanager
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,8 +11,7 @@ import pytest
 from PIL import Image
 
 import test_score
-from metrics import Scores
-from report import cases, scoring, statistics, tables
+from report import scoring, tables
 from tests.conftest import GOLDEN
 
 
@@ -183,54 +177,6 @@ def test_scoring_masks_against_themselves_is_refused(sets, capsys):
     assert "maps and masks are the same folder" in capsys.readouterr().out
 
 
-def test_ties_share_a_mark_and_a_lonely_method_has_none():
-    assert tables._marks([0.5, 0.50001, 0.4], lower=False) == [1, 1, 2]
-    assert tables._marks([0.5, 0.4, float("nan")], lower=True) == [2, 1, 0]
-    assert tables._marks([0.5], lower=False) == [0]
-    assert tables._marks([0.0, 0.0], lower=False) == [0, 0]
-
-
-def noisy(rng, count: int, noise: float) -> Scores:
-    scores = Scores(keep_curves=True)
-    gt = np.zeros((count, 30, 30), bool)
-    gt[:, 5:20, 8:22] = True
-    pred = np.clip(gt * 200 + rng.normal(0, noise, gt.shape) + rng.normal(0, noise, (count, 1, 1)), 0, 255)
-    scores.update(pred.astype(np.uint8), gt)
-    return scores
-
-
-def test_intervals_hold_the_score_and_narrow_with_more_images(rng):
-    wide, narrow = noisy(rng, 12, 60), noisy(rng, 400, 60)
-    for scores in (wide, narrow):
-        for name, (low, high) in statistics.intervals(scores).items():
-            assert low <= scores.result()[name] <= high, name
-    a, b = statistics.intervals(wide)["MAE"], statistics.intervals(narrow)["MAE"]
-    assert (a[1] - a[0]) > 2 * (b[1] - b[0])
-
-
-def test_intervals_agree_with_scipys_bootstrap(rng):
-    from scipy import stats
-
-    scores = noisy(rng, 60, 60)
-    seeded = "rng" if "rng" in inspect.signature(stats.bootstrap).parameters else "random_state"  # before SciPy 1.15
-    theirs = stats.bootstrap(
-        *((scores.per_image["M_dice"],), np.mean),
-        **{"method": "percentile", "n_resamples": 4000, seeded: np.random.default_rng(1)},
-    ).confidence_interval
-    low, high = statistics.intervals(scores, resamples=4000)["M_dice"]
-    width = high - low
-    assert low == pytest.approx(theirs.low, abs=0.1 * width)
-    assert high == pytest.approx(theirs.high, abs=0.1 * width)
-
-
-def test_paired_tests_find_a_difference_and_none_where_there_is_none(rng):
-    a, b = noisy(rng, 30, 20), noisy(rng, 30, 80)
-    names = [str(i) for i in range(30)]
-    found = statistics.paired_tests([("a", names, a), ("b", names[::-1], b), ("c", names, a)])
-    assert found["a", "b"]["MAE"] < 1e-3
-    assert np.isnan(found["a", "c"]["MAE"])
-
-
 def test_clips_are_scored_each_and_on_average(tmp_path, write_png, rng, capsys):
     for clip, shift in (("a", 0), ("b", 4)):
         for i in range(3 if clip == "a" else 1):
@@ -283,56 +229,3 @@ def test_odd_names_break_no_table_and_run_in_no_spreadsheet(sets, capsys):
     assert "\n| =cmd \\| x | " in markdown
     assert "\n=cmd | x & " in latex
     assert [tables.no_formula(text) for text in ("+a", "-a", "@a", "a=b")] == ["'+a", "'-a", "'@a", "a=b"]
-
-
-def test_of_many_methods_each_is_tested_against_the_first_and_that_is_said(rng, monkeypatch):
-    names, scores = list("abcde"), noisy(rng, 5, 50)
-    methods = [(f"m{i}", names, scores) for i in range(8)]
-    assert [*statistics.paired_tests(methods)] == [("m0", f"m{i}") for i in range(1, 8)]
-    assert len(statistics.paired_tests(methods[:6])) == 15
-    monkeypatch.setattr(statistics, "intervals", lambda scores: dict.fromkeys(scores.names, (0, 1)))
-    rows = [tables.Row("set", method, 1, names, scores) for method, *_ in methods]
-    assert "(uncorrected), each against m0" in tables.confidence(rows)
-
-
-def test_what_is_kept_of_an_image_takes_2_kb_and_gives_its_curves(rng):
-    kept, together = noisy(rng, 30, 60), Scores(keep_curves=True)
-    kept.result()
-    assert sum(c.numel() * c.element_size() for bins in kept._bins for c in bins.values()) == 30 * 2048
-    for _ in range(3):
-        together.merge(kept.subset(range(30)))
-    for name, curves in kept.per_image_curves.items():
-        assert np.array_equal(together.per_image_curves[name], np.concatenate([curves] * 3))
-        blocks = [block[name] for block in together.curves_by_block(20)]
-        assert len(blocks) > 1
-        assert np.array_equal(np.concatenate(blocks), together.per_image_curves[name])
-
-
-def test_no_more_chunks_wait_than_the_processes_need():
-    asked = []
-    coming = (asked.append(i) or i for i in range(100))
-    ahead = scoring._ahead(coming, 8)
-    assert [next(ahead), next(ahead)] == [0, 1]
-    assert len(asked) == 9
-    assert [*ahead] == [*range(2, 100)]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("deed", "words"),
-    [(os._exit, "was killed, .* try --processes 1"), (time.sleep, "has given nothing for 0 s: is the disk reachable")],
-    ids=["killed", "stuck"],
-)
-def test_a_process_that_scores_and_dies_or_hangs_is_one_line(monkeypatch, deed, words):
-    real = scoring._pool
-    monkeypatch.setattr(scoring, "PATIENCE", 60 if deed is os._exit else 0)
-
-    @contextmanager
-    def pool(_):
-        with real(2) as submit:
-            yield lambda *_: submit(deed, 600)
-
-    monkeypatch.setattr(scoring, "_pool", pool)
-    job = cases.Job("set", "method", 1, 1, Path("gt"), Path("maps"), files=[cases.Case("a", ("b",))])
-    with pytest.raises(ChildProcessError, match=f"a process that scores {words}"):
-        scoring.score([job], "official", "exclude", 2)

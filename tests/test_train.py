@@ -5,7 +5,6 @@ import json
 import os
 import re
 
-import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -13,11 +12,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import net
 import train
 from configs import Config, mixes
-from engine import checkpoint, machine, optim
-from engine.precision import Precision
-from files import find_pairs, parts, writing
+from engine import checkpoint
+from files import find_pairs, parts
 from net.backbones.res2net import Res2Net50
-from tests.helpers import Tiny, losses, small
+from tests.helpers import losses, small
 
 
 def test_lr_peaks_mid_run_at_the_configs_lr():
@@ -102,11 +100,6 @@ def test_bfloat16_starts_close_to_float32(polyp_folder):
     assert first["off"] == pytest.approx(first["native-bf16"], rel=0.02)
 
 
-def test_float16_needs_cuda():
-    with pytest.raises(ValueError, match="float16 trains on CUDA only"):
-        Precision("native-fp16", torch.device("cpu"))
-
-
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_files(polyp_folder):
     with pytest.raises(FloatingPointError, match=r"loss is nan at step \d.* on 00"):
         train.train(small(polyp_folder, epoch=30, lr=1e30))
@@ -153,56 +146,6 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(polyp_folder
     (polyp_folder / "saved").write_text("a file in the way")
     with pytest.raises(PermissionError, match="cannot write into .*saved"):
         train.train(small(polyp_folder))
-
-
-class FullDisk:
-    """A file that takes some bytes and then no more, as a full disk does."""
-
-    def __init__(self, path, mode):
-        self.file, self.left = open(path, mode), 10_000  # noqa: SIM115 - closed in __exit__
-
-    def write(self, data):
-        if len(data) > self.left:
-            raise OSError(28, "No space left on device")
-        self.left -= len(data)
-        return self.file.write(data)
-
-    def __getattr__(self, name):
-        return getattr(self.file, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-
-
-def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
-    checkpoint.save({"a": torch.ones(3)}, tmp_path / "model")
-    monkeypatch.setattr(writing, "open", FullDisk, raising=False)
-    with pytest.raises(OSError, match=r"could not write .*model.*MiB are free.*intact"):
-        checkpoint.save({"a": torch.zeros(100_000)}, tmp_path / "model")
-    assert os.listdir(tmp_path) == ["model"]
-    assert torch.equal(torch.load(tmp_path / "model", weights_only=True)["a"], torch.ones(3))
-
-
-def test_commands_around_a_run_are_filled_in_and_stop_it_when_they_fail(tmp_path):
-    from engine.record import filled, run_commands
-
-    script = tmp_path / "script.py"
-    script.write_text("import sys; open(sys.argv[1], 'w').write(sys.argv[2])")
-    run_commands(filled((f"{script} {tmp_path}/out {{epoch}}",), Config(epoch=7)))
-    assert (tmp_path / "out").read_text() == "7"
-    with pytest.raises(ChildProcessError, match="absent.py` failed with exit status 2"):
-        run_commands([[f"{tmp_path}/absent.py"]])
-
-
-def test_a_device_past_the_last_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert str(machine.device("cuda:1")) == "cuda:1"
-    with pytest.raises(ValueError, match="device is 'cuda:99' but the last is cuda:1"):
-        machine.device("cuda:99")
 
 
 def test_an_unknown_field_in_a_command_after_the_run_is_found_before_it(polyp_folder):
@@ -256,20 +199,6 @@ def test_a_compiled_network_trains_at_several_sides_to_the_same_losses(polyp_fol
 # ------------------------------------------------------------------------------------- what a run says and leaves
 
 
-def test_the_best_model_is_the_network_that_was_scored(polyp_folder, tiny, capsys):
-    cfg = small(polyp_folder, epoch=4, batch=2, val_fraction=0.34, ema=0.8, val_score="MAE")
-    train.train(cfg)
-    saved, lines = polyp_folder / "saved", [x for x in capsys.readouterr().out.splitlines() if "MAE=" in x]
-    printed = [float(line.split("MAE=")[1].split()[0]) for line in lines]
-    assert lines[printed.index(min(printed))].endswith("best, of averaged weights")
-    assert sorted(path.name for path in saved.glob("model-*")) == ["model-4", "model-4-ema", "model-best"]
-    network, log = Tiny(), train.Log(polyp_folder / "log.csv")
-    network.load_state_dict(torch.load(saved / "model-best", weights_only=True), strict=True)
-    team, pairs = train.distributed.Team(0, 1, torch.device("cpu")), train.parts_of_run(cfg).validation
-    assert train.validate(network, pairs, cfg, team, log) == pytest.approx(min(printed), abs=6e-5)
-    log.close()
-
-
 def test_a_mix_of_sizes_or_of_statistics_is_said_and_the_originals_is_none():
     assert not list(mixes(Config()))
     assert not list(mixes(Config(size=192, train_mean=(51, 102, 153))))
@@ -299,28 +228,3 @@ def test_a_run_begun_under_older_rules_goes_on_as_it_began(polyp_folder, tiny, c
     assert (saved / "model-best").read_text() == "what older code scored"
     with pytest.raises(ValueError, match=r"scales was \(224, .*352\), is \(64,\)"):
         train.train(small(polyp_folder, **now | {"scales": (64,)}))
-
-
-def test_a_class_that_no_held_out_mask_shows_has_no_part_in_the_score(tmp_path, write_png):
-    """A network that finds nothing would have half of the best score for it."""
-    for i in range(3):
-        write_png(tmp_path / "images" / f"{i}.png", np.full((64, 64, 3), 40 * i, np.uint8))
-        labels = np.zeros((64, 64), np.uint8)
-        labels[10:30, 10:30] = 1
-        write_png(tmp_path / "masks" / f"{i}.png", labels)
-    cfg = small(tmp_path, classes=3, label_values=(0, 1, 2), class_names=("ground", "core", "rim"))
-    nothing, log = Tiny(3), train.Log(tmp_path / "log.csv")
-    torch.nn.init.zeros_(nothing.head[0].weight)
-    with torch.no_grad():
-        nothing.head[0].bias.copy_(torch.tensor([50.0, 0.0, 0.0]))
-    team = train.distributed.Team(0, 1, torch.device("cpu"))
-    with pytest.warns(UserWarning, match="no mask of the 3 held out shows rim: M_dice is the mean of 1 of 2 classes"):
-        assert train.validate(nothing, find_pairs(tmp_path), cfg, team, log) < 0.3
-    for path in (tmp_path / "masks").iterdir():
-        write_png(path, np.zeros((64, 64), np.uint8))
-    with (
-        pytest.warns(UserWarning, match="shows core, rim: M_dice is the mean of 0 of 2 classes"),
-        pytest.warns(UserWarning, match="M_dice is undefined for every image held out; no checkpoint is chosen"),
-    ):
-        assert np.isnan(train.validate(nothing, find_pairs(tmp_path), cfg, team, log))
-    log.close()

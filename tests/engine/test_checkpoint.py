@@ -2,6 +2,7 @@
 
 import math
 import os
+import random
 
 import pytest
 import torch
@@ -14,11 +15,6 @@ from engine.log import Log
 from engine.precision import Precision
 from files import read_split
 from tests.helpers import Tiny, all_losses, losses, small
-
-
-@pytest.fixture
-def tiny(monkeypatch):
-    monkeypatch.setattr(net, "build", lambda network, backbone, classes, pretrained=False: Tiny(classes))
 
 
 @pytest.fixture
@@ -142,43 +138,6 @@ def test_a_new_run_in_an_old_folder_leaves_the_old_one_ready_to_go_on(polyp_fold
     again = {"savepath": str(saved / "before-1"), "resume": True, "resume_changed": ("epoch",)}
     train.train(small(polyp_folder, epoch=3, seed=1, val_fraction=0.5, **again))
     assert (saved / "before-1" / "model-3").exists()
-
-
-# ------------------------------------------------------------------------------------------------------------ log
-
-
-def row(step: int, total: str = "0.5") -> bytes:
-    return f"{step},1,0.05,{total},0.5,0.0,1.0\r\n".encode()
-
-
-HEAD = b"step,epoch,lr,total,structure,lossnet,grad_norm\r\n"
-
-
-@pytest.mark.parametrize(
-    ("content", "steps", "said"),
-    [
-        (HEAD + row(1) + row(2) + row(3) + row(4), [1, 2, 3], ""),
-        (None, [], "has 0 of the 3 steps so far. The run itself"),
-        (HEAD + row(1) + row(2, "0.4.4") + row(3), [1, 3], "has 2 of the 3 steps so far; dropped 1 lines"),
-        (HEAD + row(1) + row(2) + row(3)[:-4], [1, 2], "has 2 of the 3 steps so far; dropped 1 lines"),
-        (HEAD + row(1) + b"\xff\xfe\x00,1\r\n\xc3" + row(2) + row(3), [1, 3], "dropped 2 lines"),
-        (row(0) + row(1) + b"\x00" * 9 + b"\r\n" + row(2) + row(2, "9") + row(3), [1, 2, 3], "dropped 3 lines"),
-        ("²".encode() + row(1)[1:] + row(2) + b'"3,' * 100_000, [2], "has 1 of the 3"),
-    ],
-    ids=["whole", "missing", "torn number", "torn end", "no text", "wrong rows", "quotes"],
-)
-def test_a_damaged_log_is_mended_said_and_in_nobodys_way(tmp_path, capsys, content, steps, said):
-    path = tmp_path / "log.csv"
-    if content is not None:
-        path.write_bytes(content)
-    log = Log(path, resume_after=3, sums={1: (1.5, 3)})
-    out = capsys.readouterr().out
-    assert said in out and bool(out) is bool(said)
-    log.add(1, 0.05, all_losses(2.5), torch.tensor(1.0), ["a"])
-    log.flush()
-    log.close()
-    assert [int(line.split(",")[0]) for line in path.read_text().splitlines()[1:]] == [*steps, 4]
-    assert log.mean(1) == 1.0, "of all steps, whatever became of their rows"
 
 
 def test_last_alone_is_enough_to_go_on(polyp_folder, saved, tiny, capsys):
@@ -319,3 +278,11 @@ def test_random_numbers_of_the_network_go_on_where_they_were(polyp_folder, saved
     assert losses(polyp_folder) == curve
     ours = checkpoint.load(saved / "last.pt")["random"]
     assert torch.equal(ours["torch"], end["torch"]) and ours["python"] == end["python"]
+
+
+def test_random_states_survive_a_file(tmp_path):
+    checkpoint.save(checkpoint.random_states(), tmp_path / "states")
+    first = (random.random(), torch.rand(3))
+    checkpoint.restore_random_states(checkpoint.load(tmp_path / "states"))
+    assert random.random() == first[0]
+    assert torch.equal(torch.rand(3), first[1])

@@ -16,8 +16,7 @@ from files import find_pairs
 from lossnet import Criterion, msnet_terms
 from net.blocks import BoxView
 from tests.helpers import Tiny, losses, small
-from tests.lives import server
-from tests.test_resume import start, wait_for
+from tests.lives import server, start, wait_for
 from tools.demo_data import write_demo_data
 from validation import validate
 

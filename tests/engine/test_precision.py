@@ -163,3 +163,17 @@ def test_momentum_of_zeros_makes_the_first_step_that_none_makes():
         optimiser.step()
         ends.append(layer.weight.detach())
     assert torch.equal(*ends)
+
+
+def test_gradients_are_clipped_when_asked(polyp_folder):
+    layer = torch.nn.Linear(2, 1)
+    optimiser = torch.optim.SGD(layer.parameters(), lr=1.0)
+    before = [p.clone() for p in layer.parameters()]
+    Precision("off", torch.device("cpu"), grad_clip=0.1).step(1000 * layer(torch.ones(1, 2)).sum(), optimiser, layer)
+    moved = torch.cat([(a - b).flatten() for a, b in zip(before, layer.parameters(), strict=True)])
+    assert moved.norm().item() == pytest.approx(0.1, rel=1e-4)
+
+
+def test_float16_needs_cuda():
+    with pytest.raises(ValueError, match="float16 trains on CUDA only"):
+        Precision("native-fp16", torch.device("cpu"))

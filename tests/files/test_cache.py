@@ -66,3 +66,8 @@ def test_a_containers_limit_is_what_there_is(monkeypatch, tmp_path):
 
     monkeypatch.setattr("files.cache.Path", Limits)
     assert machine_memory() == 5 << 20
+
+
+def test_a_cache_that_memory_cannot_hold_is_refused():
+    with pytest.raises(MemoryError, match="cache=ram needs .* give a folder instead"):
+        MemoryCache(10**9, (352, 352, 4))

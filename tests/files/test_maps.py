@@ -3,7 +3,6 @@
 import re
 import struct
 import zlib
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +11,6 @@ from PIL import Image
 
 import files
 import test_score
-from files.names import in_one_folder
 from metrics import PROTOCOLS
 from report import cases, scoring
 from report.cases import Case
@@ -197,50 +195,12 @@ def test_one_damaged_file_leaves_the_other_methods_their_scores(folder, capsys):
 # ------------------------------------------------------------------------------------------------ folders
 
 
-@pytest.mark.parametrize(
-    "left", [".DS_Store", "Thumbs.db", "readme.txt", "__MACOSX/._a.png", ".ipynb_checkpoints/a.png"]
-)
-def test_what_is_left_beside_test_sets_does_not_pool_them(folder, write_png, left):
-    sets = folder / "sets"
-    for name in ("one", "two"):
-        write_png(sets / name / "masks" / "0.png", LESION * 255)
-    (sets / left).parent.mkdir(exist_ok=True)
-    (sets / left).write_bytes(b"x")
-    assert cases.sets_of(sets) == ({"one": sets / "one", "two": sets / "two"}, True)
-    write_png(sets / "preview.png", LESION)
-    with pytest.raises(ValueError, match=r"preview\.png lies beside the test sets one, two; move it away"):
-        cases.sets_of(sets)
-
-
 def test_loose_masks_beside_clips_are_one_set_and_that_is_said(folder, write_png):
     for kind in ("gt", "maps"):
         write_png(folder / kind / "clip" / "0.png", LESION * 255)
     assert not cases.sets_of(folder / "gt")[1]
     _, notes = scored(folder, "official")
     assert notes == ["4 masks lie beside folders of masks, all taken for one set, first 0"]
-
-
-def test_a_folder_may_have_an_equals_sign_and_so_may_a_name(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs" / "lr=0.1" / "m").mkdir(parents=True)
-    (tmp_path / "lr=2").mkdir()
-    for text, name, path in (
-        ("runs/lr=0.1/m", "m", "runs/lr=0.1/m"),
-        ("A=runs/lr=0.1/m", "A", "runs/lr=0.1/m"),
-        ("lr=0.1=runs", "lr=0.1", "runs"),
-        ("lr=2", "lr=2", "lr=2"),
-        ("A=absent", "A", "absent"),
-        ("absent/lr=1/m", "m", "absent/lr=1/m"),
-    ):
-        found, folder = cases.named_folder(text)
-        assert (found, folder.as_posix()) == (name, path)
-    (tmp_path / "2").mkdir()
-    with pytest.raises(ValueError, match=r"lr=2 may be folder lr=2 or lr = 2; write \./lr=2 or lr=\./2"):
-        cases.named_folder("lr=2")
-    assert cases.named_folder("./lr=2")[0] == "lr=2"
-    assert cases.named_folder("lr=./2")[0] == "lr"
-    with pytest.raises(ValueError, match="two --pred share the name 'm'"):
-        cases.methods_of(["runs/lr=0.1/m", "runs/lr=0.1/m"])
 
 
 def test_a_map_that_lies_on_its_side_is_refused(folder, write_png):
@@ -334,19 +294,3 @@ def test_a_tiff_is_not_multiplied_by_its_transparency(tmp_path, rng):
 def test_a_palette_of_the_background_alone_is_read_by_its_grey(tmp_path):
     Image.fromarray(np.full((20, 20), 255, np.uint8)).save(tmp_path / "b.gif")  # index 0 is grey 255
     assert (files.read_labels([tmp_path / "b.gif"], (0, 80, 160, 255)) == 255).all()
-
-
-@pytest.mark.parametrize("names", ["lesion_1 lesion_2", "p1_lesion_1 p1_lesion_2", "roi_3"])
-def test_a_word_in_an_images_own_name_is_left_there(tmp_path, names):
-    paths = {name: tmp_path / f"{name}.png" for name in names.split()}
-    masks = {f"{name}_mask": tmp_path / f"{name}_mask.png" for name in paths}
-    images, paired = in_one_folder(paths | masks)
-    assert images == paths
-    assert paired == {name: (masks[f"{name}_mask"],) for name in paths}
-    assert files.by_image(paths, {name: (path,) for name, path in masks.items()}) == paired
-
-
-def test_a_mask_belongs_to_the_image_of_its_whole_name_before_a_shorter_one():
-    images, masks = ({name: Path(f"{name}{end}.png") for name in ("1", "lesion_1")} for end in ("", "_mask"))
-    paired = files.by_image(images, {f"{name}_mask": (path,) for name, path in masks.items()})
-    assert paired == {name: (path,) for name, path in masks.items()}

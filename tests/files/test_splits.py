@@ -25,7 +25,7 @@ from files import (
     split_pairs,
     write_split,
 )
-from files.splits import fingerprint
+from files.lists import fingerprint
 from tests.helpers import small
 
 BUSI = [f"{kind}/{kind} ({i})" for kind, count in (("benign", 437), ("malignant", 210)) for i in range(1, count + 1)]
@@ -216,3 +216,20 @@ def test_folds_are_trained_predicted_and_scored_as_mean_and_std(polyp_folder, ca
         test_score.main(flags)
     said = capsys.readouterr().out
     assert "no folder" in said and "TrainDataset, 4 images, ONLY 2 of 3 runs" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        ([f"clip{clip}/{frame}" for clip in range(5) for frame in range(4)], ""),
+        ([f"volume-{v}_slice_{s}" for v in range(5) for s in range(4)], r"^(volume-\d+)_"),
+    ],
+)
+def test_a_validation_split_keeps_clips_and_volumes_whole(names, pattern):
+    pairs = [Pair(name, None, ()) for name in names]
+    training, held = split_pairs(pairs, 0.4, 1, pattern)
+    assert (len(training), len(held)) == (12, 8)
+    of = [{group_of(pair.name, pattern) for pair in part} for part in (training, held)]
+    assert not of[0] & of[1]
+    with pytest.raises(ValueError, match=r"form 1 group\(s\)"):
+        split_pairs(pairs[:4], 0.4, 1, pattern)

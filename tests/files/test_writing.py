@@ -1,6 +1,5 @@
 """Writing: a file is whole or not there, no link is followed, and nothing that is read is written into."""
 
-import ast
 import errno
 import io
 import json
@@ -34,17 +33,21 @@ from files.maps import is_whole, require_own, require_same_source, write_maps_re
 from metrics import Scores
 from report import tables
 from tests.conftest import ROOT
-from tests.test_imports import FILES
 from tools import check_data, demo_data, figures, panels
 
 
 class FullDisk(io.BytesIO):
-    """A file that takes some bytes and then, when they reach the disk, no more."""
+    """A file that takes some bytes and then no more: when they are many, or else when they reach the disk."""
 
     def __init__(self, path, mode):
         super().__init__()
         assert mode == "xb", "anything else would follow a link"
         path.write_bytes(b"some")
+
+    def write(self, data):
+        if self.tell() + len(data) > 10_000:
+            self.flush()
+        return super().write(data)
 
     def flush(self):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -79,6 +82,15 @@ def test_on_a_full_disk_a_file_stays_as_it_was_and_one_line_says_so(tmp_path, mo
         WRITERS[name](tmp_path)
     assert (tmp_path / name).read_bytes() == b"before"
     assert not list(tmp_path.glob("*.part")) + list(tmp_path.glob(".*.part"))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
+    checkpoint.save({"a": torch.ones(3)}, tmp_path / "model")
+    monkeypatch.setattr(writing, "open", FullDisk, raising=False)
+    with pytest.raises(OSError, match=r"could not write .*model.*MiB are free.*intact"):
+        checkpoint.save({"a": torch.zeros(100_000)}, tmp_path / "model")
+    assert os.listdir(tmp_path) == ["model"]
+    assert torch.equal(torch.load(tmp_path / "model", weights_only=True)["a"], torch.ones(3))
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -148,12 +160,9 @@ def test_a_flipped_bit_in_a_cache_is_seen(tmp_path, place):
     assert np.array_equal(cache.get(0, lambda: pytest.fail("made again")), array)
 
 
-def test_a_row_that_a_kill_tore_is_not_resumed_from(tmp_path):
-    whole = "1,1,0.1,3.0,1.0,1.0,1.0"
-    (tmp_path / "log.csv").write_text("\n".join(["step,epoch,lr,total,structure,lossnet,grad_norm", whole, "1"]))
-    log = Log(tmp_path / "log.csv", resume_after=2)
-    log.close()
-    assert log.mean(1) == 3
+def test_a_long_name_is_written_whole(tmp_path):
+    write_maps(tmp_path, "x" * 250, np.zeros((1, 8, 8), np.float32), 8, 8, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["x" * 250 + ".png"]
 
 
 # ---- what is read is not written into
@@ -259,18 +268,6 @@ def test_folders_side_by_side_are_apart(tmp_path):
 
 
 # ---- letters
-
-
-def test_every_text_file_is_opened_as_utf_8():
-    for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call):
-                continue
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if name not in ("open", "read_text", "write_text") or ast.unparse(node.func) in ("Image.open", "os.open"):
-                continue
-            binary = any(isinstance(a, ast.Constant) and "b" in str(a.value) for a in node.args)
-            assert binary or any(k.arg == "encoding" for k in node.keywords), f"{path}:{node.lineno}"
 
 
 def test_a_terminal_without_arrows_gets_plain_letters(monkeypatch):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import metrics
 from metrics import Scores, inputs, lower_is_better, score_names
+from tests.helpers import noisy
 
 from .conftest import made_up_pair
 
@@ -161,3 +162,16 @@ def test_the_state_does_not_grow_with_the_size_of_maps(rng):
         scores.result()
         sizes.append(sum(rows.nbytes for rows in scores._rows) + sum(c.nbytes for c in scores._curve_sums.values()))
     assert sizes[0] == sizes[1] < 130 * 80 + 6 * 256 * 8
+
+
+def test_what_is_kept_of_an_image_takes_2_kb_and_gives_its_curves(rng):
+    kept, together = noisy(rng, 30, 60), Scores(keep_curves=True)
+    kept.result()
+    assert sum(c.numel() * c.element_size() for bins in kept._bins for c in bins.values()) == 30 * 2048
+    for _ in range(3):
+        together.merge(kept.subset(range(30)))
+    for name, curves in kept.per_image_curves.items():
+        assert np.array_equal(together.per_image_curves[name], np.concatenate([curves] * 3))
+        blocks = [block[name] for block in together.curves_by_block(20)]
+        assert len(blocks) > 1
+        assert np.array_equal(np.concatenate(blocks), together.per_image_curves[name])

@@ -1,0 +1,44 @@
+"""Cases: methods and test sets as people name them and leave them in folders."""
+
+import pytest
+
+from report import cases
+from tests.miniatures import IMAGE, blob
+
+
+@pytest.mark.parametrize(
+    "left", [".DS_Store", "Thumbs.db", "readme.txt", "__MACOSX/._a.png", ".ipynb_checkpoints/a.png"]
+)
+def test_what_is_left_beside_test_sets_does_not_pool_them(tmp_path, write_png, left):
+    sets = tmp_path / "sets"
+    for name in ("one", "two"):
+        write_png(sets / name / "masks" / "0.png", blob(0))
+    (sets / left).parent.mkdir(exist_ok=True)
+    (sets / left).write_bytes(b"x")
+    assert cases.sets_of(sets) == ({"one": sets / "one", "two": sets / "two"}, True)
+    write_png(sets / "preview.png", IMAGE)
+    with pytest.raises(ValueError, match=r"preview\.png lies beside the test sets one, two; move it away"):
+        cases.sets_of(sets)
+
+
+def test_a_folder_may_have_an_equals_sign_and_so_may_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "lr=0.1" / "m").mkdir(parents=True)
+    (tmp_path / "lr=2").mkdir()
+    for text, name, path in (
+        ("runs/lr=0.1/m", "m", "runs/lr=0.1/m"),
+        ("A=runs/lr=0.1/m", "A", "runs/lr=0.1/m"),
+        ("lr=0.1=runs", "lr=0.1", "runs"),
+        ("lr=2", "lr=2", "lr=2"),
+        ("A=absent", "A", "absent"),
+        ("absent/lr=1/m", "m", "absent/lr=1/m"),
+    ):
+        found, folder = cases.named_folder(text)
+        assert (found, folder.as_posix()) == (name, path)
+    (tmp_path / "2").mkdir()
+    with pytest.raises(ValueError, match=r"lr=2 may be folder lr=2 or lr = 2; write \./lr=2 or lr=\./2"):
+        cases.named_folder("lr=2")
+    assert cases.named_folder("./lr=2")[0] == "lr=2"
+    assert cases.named_folder("lr=./2")[0] == "lr"
+    with pytest.raises(ValueError, match="two --pred share the name 'm'"):
+        cases.methods_of(["runs/lr=0.1/m", "runs/lr=0.1/m"])
