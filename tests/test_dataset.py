@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 import dataset
 import files
+from configs import Labels
 from dataset import Batches, Config, Data, TestImages
 from files import MemoryCache, find_pairs
 from tests.conftest import GOLDEN
@@ -743,7 +744,7 @@ def test_scoring_reads_a_mask_as_training_does(tmp_path, write_png):
 
 
 def test_a_long_name_is_written_whole(tmp_path):
-    files.write_maps(tmp_path, "x" * 250, np.zeros((1, 8, 8), np.float32), 8, 8, {})
+    files.write_maps(tmp_path, "x" * 250, np.zeros((1, 8, 8), np.float32), 8, 8)
     assert [path.name for path in tmp_path.iterdir()] == ["x" * 250 + ".png"]
 
 
@@ -779,7 +780,7 @@ def test_a_hostile_file_is_one_error_that_names_it_wherever_it_is_read(tmp_path,
         files.read_mask,
         files.read_map,
         lambda path: files.read_gt([path]),
-        lambda path: files.read_labels([path], [0, 1]),
+        lambda path: files.read_labels([path], Labels((0, 1))),
         lambda path: TestImages({"x": path}, Config())[0],
         lambda path: files.check_pairs([files.Pair("x", path, (sound,))]),
         lambda path: files.check_pairs([files.Pair("x", sound, (path,))]),
@@ -816,7 +817,8 @@ def labelled(values, shape=(70, 80)) -> np.ndarray:
 @pytest.mark.parametrize("values", [(1, 255), (1, 2, 3, 255), (2, 254), (1, 200)])
 def test_labels_beside_what_is_to_be_ignored_are_no_mask_for_any_reader(tmp_path, write_png, values):
     from report.cases import Case
-    from report.scoring import How, score_files
+    from report.reading import How
+    from report.scoring import score_files
 
     mask, image = write_png(tmp_path / "m.png", labelled(values)), write_png(tmp_path / "i.png", IMAGE)
     sound = write_png(tmp_path / "n.png", blob(0))
@@ -831,8 +833,8 @@ def test_labels_beside_what_is_to_be_ignored_are_no_mask_for_any_reader(tmp_path
         with pytest.raises(ValueError, match=said):
             read()
     score_files([Case(str(mask), (str(sound),))], How("official"))  # a map may hold any value
-    labels = (0, *values)
-    assert len(files.read_planes([mask], labels)) == len(labels), "as label images they are read"
+    labels = Labels((0, *values))
+    assert len(files.read_planes([mask], labels)) == labels.count, "as label images they are read"
 
 
 def test_a_mask_of_jpeg_or_with_soft_edges_is_no_label_image(tmp_path, write_png, rng):

@@ -8,7 +8,6 @@ import re
 import shutil
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,7 +16,7 @@ from PIL import Image
 
 import test_score
 from metrics import Scores
-from report import cases, scoring, statistics, tables
+from report import cases, layout, scoring, statistics, tables
 from tests.conftest import GOLDEN
 
 
@@ -184,10 +183,10 @@ def test_scoring_masks_against_themselves_is_refused(sets, capsys):
 
 
 def test_ties_share_a_mark_and_a_lonely_method_has_none():
-    assert tables._marks([0.5, 0.50001, 0.4], lower=False) == [1, 1, 2]
-    assert tables._marks([0.5, 0.4, float("nan")], lower=True) == [2, 1, 0]
-    assert tables._marks([0.5], lower=False) == [0]
-    assert tables._marks([0.0, 0.0], lower=False) == [0, 0]
+    assert layout._marks([0.5, 0.50001, 0.4], lower=False) == [1, 1, 2]
+    assert layout._marks([0.5, 0.4, float("nan")], lower=True) == [2, 1, 0]
+    assert layout._marks([0.5], lower=False) == [0]
+    assert layout._marks([0.0, 0.0], lower=False) == [0, 0]
 
 
 def noisy(rng, count: int, noise: float) -> Scores:
@@ -282,7 +281,7 @@ def test_odd_names_break_no_table_and_run_in_no_spreadsheet(sets, capsys):
     markdown, latex = ((sets / "out" / name).read_text() for name in ("tables.md", "tables.tex"))
     assert "\n| =cmd \\| x | " in markdown
     assert "\n=cmd | x & " in latex
-    assert [tables.no_formula(text) for text in ("+a", "-a", "@a", "a=b")] == ["'+a", "'-a", "'@a", "a=b"]
+    assert [layout.no_formula(text) for text in ("+a", "-a", "@a", "a=b")] == ["'+a", "'-a", "'@a", "a=b"]
 
 
 def test_of_many_methods_each_is_tested_against_the_first_and_that_is_said(rng, monkeypatch):
@@ -291,8 +290,8 @@ def test_of_many_methods_each_is_tested_against_the_first_and_that_is_said(rng, 
     assert [*statistics.paired_tests(methods)] == [("m0", f"m{i}") for i in range(1, 8)]
     assert len(statistics.paired_tests(methods[:6])) == 15
     monkeypatch.setattr(statistics, "intervals", lambda scores: dict.fromkeys(scores.names, (0, 1)))
-    rows = [tables.Row("set", method, 1, names, scores) for method, *_ in methods]
-    assert "(uncorrected), each against m0" in tables.confidence(rows)
+    jobs = [cases.Job("set", method, names=names, scores=scores) for method, *_ in methods]
+    assert "(uncorrected), each against m0" in tables.confidence(jobs)
 
 
 def test_what_is_kept_of_an_image_takes_2_kb_and_gives_its_curves(rng):
@@ -333,6 +332,6 @@ def test_a_process_that_scores_and_dies_or_hangs_is_one_line(monkeypatch, deed, 
             yield lambda *_: submit(deed, 600)
 
     monkeypatch.setattr(scoring, "_pool", pool)
-    job = cases.Job("set", "method", 1, 1, Path("gt"), Path("maps"), files=[cases.Case("a", ("b",))])
+    job = cases.Job("set", "method", files=[cases.Case("a", ("b",))])
     with pytest.raises(ChildProcessError, match=f"a process that scores {words}"):
         scoring.score([job], "official", "exclude", 2)

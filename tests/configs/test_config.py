@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 EXPERIMENTS = sorted(
     path
     for path in (ROOT / "configs").glob("*.py")
-    if path.stem not in {"__init__", "config", "command_line", "terminal"}
+    if path.stem not in {"__init__", "config", "command_line", "labels", "terminal"}
 )
 
 

@@ -12,11 +12,12 @@ from PIL import Image
 
 import files
 import test_score
+from configs import Labels
 from files.names import in_one_folder
 from metrics import PROTOCOLS
-from report import cases, scoring
+from report import arguments, cases, scoring
 from report.cases import Case
-from report.scoring import How
+from report.reading import How
 
 LESION = np.zeros((24, 30), np.uint8)
 LESION[6:16, 8:22] = 1
@@ -206,16 +207,16 @@ def test_what_is_left_beside_test_sets_does_not_pool_them(folder, write_png, lef
         write_png(sets / name / "masks" / "0.png", LESION * 255)
     (sets / left).parent.mkdir(exist_ok=True)
     (sets / left).write_bytes(b"x")
-    assert cases.sets_of(sets) == ({"one": sets / "one", "two": sets / "two"}, True)
+    assert arguments.sets_of(sets) == ({"one": sets / "one", "two": sets / "two"}, True)
     write_png(sets / "preview.png", LESION)
     with pytest.raises(ValueError, match=r"preview\.png lies beside the test sets one, two; move it away"):
-        cases.sets_of(sets)
+        arguments.sets_of(sets)
 
 
 def test_loose_masks_beside_clips_are_one_set_and_that_is_said(folder, write_png):
     for kind in ("gt", "maps"):
         write_png(folder / kind / "clip" / "0.png", LESION * 255)
-    assert not cases.sets_of(folder / "gt")[1]
+    assert not arguments.sets_of(folder / "gt")[1]
     _, notes = scored(folder, "official")
     assert notes == ["4 masks lie beside folders of masks, all taken for one set, first 0"]
 
@@ -232,15 +233,15 @@ def test_a_folder_may_have_an_equals_sign_and_so_may_a_name(tmp_path, monkeypatc
         ("A=absent", "A", "absent"),
         ("absent/lr=1/m", "m", "absent/lr=1/m"),
     ):
-        found, folder = cases.named_folder(text)
+        found, folder = arguments.named_folder(text)
         assert (found, folder.as_posix()) == (name, path)
     (tmp_path / "2").mkdir()
     with pytest.raises(ValueError, match=r"lr=2 may be folder lr=2 or lr = 2; write \./lr=2 or lr=\./2"):
-        cases.named_folder("lr=2")
-    assert cases.named_folder("./lr=2")[0] == "lr=2"
-    assert cases.named_folder("lr=./2")[0] == "lr"
+        arguments.named_folder("lr=2")
+    assert arguments.named_folder("./lr=2")[0] == "lr=2"
+    assert arguments.named_folder("lr=./2")[0] == "lr"
     with pytest.raises(ValueError, match="two --pred share the name 'm'"):
-        cases.methods_of(["runs/lr=0.1/m", "runs/lr=0.1/m"])
+        arguments.methods_of(["runs/lr=0.1/m", "runs/lr=0.1/m"])
 
 
 def test_a_map_that_lies_on_its_side_is_refused(folder, write_png):
@@ -333,7 +334,7 @@ def test_a_tiff_is_not_multiplied_by_its_transparency(tmp_path, rng):
 
 def test_a_palette_of_the_background_alone_is_read_by_its_grey(tmp_path):
     Image.fromarray(np.full((20, 20), 255, np.uint8)).save(tmp_path / "b.gif")  # index 0 is grey 255
-    assert (files.read_labels([tmp_path / "b.gif"], (0, 80, 160, 255)) == 255).all()
+    assert (files.read_labels([tmp_path / "b.gif"], Labels((0, 80, 160, 255))) == 255).all()
 
 
 @pytest.mark.parametrize("names", ["lesion_1 lesion_2", "p1_lesion_1 p1_lesion_2", "roi_3"])
