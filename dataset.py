@@ -103,7 +103,7 @@ class Data(Dataset):
     def __init__(self, cfg: Config, pairs: list[Pair] | None = None):
         self.cfg = cfg
         self.pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer) if pairs is None else pairs
-        self._outside = cfg.label_values.index(cfg.background) if cfg.classes > 1 and cfg.background >= 0 else None
+        self._labels = cfg.labels
         self._cache: MemoryCache | DiskCache | None = None
         if cfg.cache == "ram":
             planes = 3 + cfg.classes + bool(cfg.field_of_view)
@@ -129,14 +129,14 @@ class Data(Dataset):
         if cfg.mode == "train":
             if rng.random() < cfg.flip:
                 image, mask = flip(image, mask)
-            image, mask = rotate(image, mask, rng.uniform(-cfg.rotate, cfg.rotate), self._outside)
+            image, mask = rotate(image, mask, rng.uniform(-cfg.rotate, cfg.rotate), self._labels.outside)
         return Sample(image, mask, key.scale or int(rng.choice(cfg.scales)), self.pairs[key.i].name)
 
     def _read(self, i: int) -> np.ndarray:
         """(H, W, 3 + planes) float32: the normalised image and the mask of a pair, before anything random."""
         cfg, pair = self.cfg, self.pairs[i]
         image = resize(read_image(pair.image).astype(np.float32), cfg.sides)
-        planes = [*read_planes(pair.masks, cfg.label_values)] + ([read_mask(pair.within)] if pair.within else [])
+        planes = [*read_planes(pair.masks, self._labels)] + ([read_mask(pair.within)] if pair.within else [])
         mask = [resize(plane.astype(np.float32), cfg.sides) / 255 for plane in planes]
         return np.dstack((normalise(image, cfg.train_mean, cfg.train_std), *mask))
 

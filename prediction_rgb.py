@@ -99,7 +99,7 @@ def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool 
     for out, images in sets.items():
         read = folders_of(images)
         require_apart(out, read | masks_beside(read), around=True)
-        require_own(out, (path for name in images for path in map_files(out, name, cfg.classes, cfg.labels)))
+        require_own(out, (path for name in images for path in map_files(out, name, cfg.labels)))
     machine.keep_memory()
     device = machine.device(cfg.device)
     network = net.load(net.build(cfg.network, cfg.backbone, cfg.classes), cfg.snapshot)
@@ -118,7 +118,7 @@ def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool 
         known = record_of(out).get("images", {}) if skip_existing else {}
         there = {n for n, image in images.items() if known.get(n) == prints[n] and complete(out, n, image, cfg)}
         # what will be replaced goes first: the record is of these pictures and this checkpoint
-        for path in (path for name in images.keys() - there for path in map_files(out, name, cfg.classes, cfg.labels)):
+        for path in (path for name in images.keys() - there for path in map_files(out, name, cfg.labels)):
             path.unlink(missing_ok=True)
         write_maps_record(out, settings, known | prints)
         missing = {name: file for name, file in images.items() if name not in there}
@@ -197,7 +197,7 @@ def finish(waiting: Iterable[Future]) -> None:
 
 def complete(out: Path, name: str, image: Path, cfg: Config) -> bool:
     """Whether every file that `write_maps` writes for an image is there and whole."""
-    return all(is_whole(path, image) for path in map_files(out, name, cfg.classes, cfg.labels))
+    return all(is_whole(path, image) for path in map_files(out, name, cfg.labels))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from configs import Config, errors_in_one_line, parse
 from files import find_pairs, group_of, hold_out, maps_of_fold, require_writable
-from report import cases, scoring, tables
+from report import cases, layout, scoring, tables
+from report.arguments import methods_of, sets_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
     )
     try:
-        tables.require_columns(cfg.columns, cfg.protocol)
+        show = layout.Show(cfg.columns, cfg.percent)
+        show.names(cfg.protocol)  # a column that is no score is refused here
         jobs = find_jobs(cfg, given.gt, given.pred)
         if cfg.by_group:  # a pattern that finds nothing in a name is refused here
             deque((group_of(name, cfg.group) for job in jobs for name in job.names), maxlen=0)
@@ -44,22 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"test_score.py: error: {error}") from error
 
     scoring.score(jobs, cfg.protocol, given.undefined, given.processes, given.confidence or cfg.by_group)
-    rows = [
-        tables.Row(j.dataset, j.method, j.run, j.names, j.scores, j.part, not j.part or j.part in cfg.scored, j.runs)
-        for j in jobs
-        if j.scores is not None
-    ]
-    show, also = tables.Show(cfg.columns, cfg.percent), []
-    if rows and cfg.by_group:
-        also.append(tables.groups(rows, lambda name: group_of(name, cfg.group), show))
-    if rows and given.confidence:
-        also.append(tables.confidence(rows, show))
-    if rows and given.out:
-        tables.write(rows, Path(given.out), show, also)  # before anything is printed: that may fail
+    scored, also = [job for job in jobs if len(job.scores)], []
+    if scored and cfg.by_group:
+        also.append(tables.groups(scored, lambda name: group_of(name, cfg.group), show))
+    if scored and given.confidence:
+        also.append(tables.confidence(scored, show))
+    if scored and given.out:
+        tables.write(scored, Path(given.out), show, also)  # before anything is printed: that may fail
     report(jobs, given.strict)
-    for text in [tables.terminal(rows, show), *also] if rows else ():
+    for text in [tables.terminal(scored, show), *also] if scored else ():
         print("\n" + text)
-    if rows and given.out:
+    if scored and given.out:
         print(f"\nwritten: {', '.join(str(Path(given.out, name)) for name in tables.FILES)}")
     if any(job.error or (given.strict and job.notes) for job in jobs):
         sys.exit(1)
@@ -67,31 +64,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[cases.Job]:
     """What is to be scored: --gt and --pred, or the folds or the test sets of the Config."""
-    task = cases.Task(
-        cfg.labels, cfg.field_of_view, prefer_labels=cfg.protocol in ("binary", "layers"), observer=cfg.observer
-    )
-    methods = cases.methods_of(preds)
+    methods, prefer_labels = methods_of(preds), cases.prefers_labels(cfg.protocol)
+    which = cases.Which("", cfg.field_of_view, cfg.observer)
     if gt is not None:
         if not methods:
             raise ValueError("--gt needs at least one --pred [NAME=]DIR")
-        sets, several = cases.sets_of(gt)
-        return cases.jobs_of(sets, methods, several, task)
+        sets, several = sets_of(gt)
+        return cases.jobs_of(sets, methods, several, cfg.labels, which, prefer_labels)
     methods = methods or {cfg.network: [Path(cfg.mapspath)]}
     folds = range(1, max(1, cfg.folds) + 1)
     pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer) if cfg.folds or cfg.split else []
     names = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold)).test] for fold in folds if pairs]
     if not any(names):
-        return cases.jobs_of({name: Path(cfg.testpath, name) for name in cfg.testsets}, methods, True, task)
+        sets = {name: Path(cfg.testpath, name) for name in cfg.testsets}
+        return cases.jobs_of(sets, methods, True, cfg.labels, which, prefer_labels)
     # each --pred is then what mapspath is: a folder of folds
     if many := [name for name, roots in methods.items() if len(roots) > 1]:
         raise ValueError(
             f"--pred {many[0]} is given more than once; of a Config with folds give the folder of its folds"
         )
-    root, task = Path(cfg.datapath), task._replace(include=cfg.include)
+    root, which = Path(cfg.datapath), which._replace(include=cfg.include)
     jobs = []
     for method, (maps,) in methods.items():
-        found = [maps_of_fold(cfg, fold, maps) for fold in folds]
-        jobs += cases.jobs_of_folds(root.name, method, root, list(zip(found, names, strict=True)), task)
+        dealt = [(maps_of_fold(cfg, fold, maps), held_out) for fold, held_out in zip(folds, names, strict=True)]
+        jobs += cases.jobs_of_folds(root.name, method, root, dealt, cfg.labels, which, prefer_labels)
     return jobs
 
 
@@ -99,18 +95,18 @@ def report(jobs: Sequence[cases.Job], strict: bool) -> None:
     """The original's line per job, then what was noticed, then errors."""
     alone = len({(job.method, job.run) for job in jobs}) == 1
     for job in jobs:
-        if job.scores is not None and job.scores.protocol == "official":
-            print(official_line(tables.on_one_line(job.shown if alone else job.title), job.scores.result()))
+        if len(job.scores) and job.scores.protocol == "official":
+            print(official_line(layout.on_one_line(job.shown if alone else job.title), job.scores.result()))
     for job in jobs:
         for note in job.notes:
-            print(tables.on_one_line(f"{'error' if strict else 'note'}: {job.title}: {note}"))
-        for name, count in (job.scores.undefined if job.scores is not None else {}).items():
-            if job.scores is not None and count:
+            print(layout.on_one_line(f"{'error' if strict else 'note'}: {job.title}: {note}"))
+        for name, count in (job.scores.undefined if len(job.scores) else {}).items():
+            if count:
                 verb = "left out of its mean" if job.scores.undefined_rule == "exclude" else "make it NaN"
                 print(f"note: {job.title}: {name} is undefined for {count} of {len(job.scores)} images, {verb}")
     for job in jobs:
         if job.error:
-            print(tables.on_one_line(f"error: {job.title}: {job.error}"))
+            print(layout.on_one_line(f"error: {job.title}: {job.error}"))
 
 
 def official_line(dataset: str, s: dict[str, float]) -> str:

@@ -69,7 +69,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
         say(note)
     pairs = parts_of_run(cfg)
     if cfg.check_data and team.writes:
-        say(f"{cfg.datapath}: {check_pairs(pairs.train + pairs.validation, cfg.label_values)}")
+        say(f"{cfg.datapath}: {check_pairs(pairs.train + pairs.validation, cfg.labels)}")
     distributed.wait()
     if pairs.validation or pairs.test:
         say(f"{len(pairs.train)} to train on, {len(pairs.validation)} to validate on, {len(pairs.test)} to test on")

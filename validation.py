@@ -25,7 +25,7 @@ def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distribut
     Of several classes it is the mean of those where it is defined, without the background, and the log gets each one's.
     A class that no mask shows is none of them: a network that finds nothing would have a perfect score for it.
     """
-    names = [*cfg.labels] or [""]
+    names = cfg.labels.classes
     scores, mine = [Scores("official") for _ in names], pairs[team.rank :: team.size]
     distributed.follow_first(network)
     was_training, _ = network.training, network.eval()
@@ -41,7 +41,7 @@ def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distribut
             preds, small = predictor(image), []
             for pred, size in zip(preds.numpy(), sizes, strict=True):
                 pair = next(coming)
-                gts = read_planes(pair.masks, cfg.label_values)
+                gts = read_planes(pair.masks, cfg.labels)
                 within = read_mask(pair.within) > 127 if pair.within else None
                 for score, plane, gt in zip(scores, pred, gts, strict=True):
                     score.update(np.array(native_map(plane, *size)), gt, within)
@@ -55,7 +55,7 @@ def validate(network: nn.Module, pairs: list[Pair], cfg: Config, team: distribut
     if len(found) > 1:
         for name, value in found.items():
             log.scalar(f"validation/{name} {cfg.val_score}", value)
-    counted = cfg.scored or names
+    counted = cfg.labels.scored
     if team.writes and (absent := [name for name in counted if not whole[name].with_foreground]):
         what = ", ".join(filter(None, absent)) or "anything"
         warnings.warn(

@@ -107,4 +107,4 @@ def _metavar(hint) -> str:
 
 
 def _is_experiment(path: Path) -> bool:
-    return path.stem not in {"__init__", "agreement", "config", "command_line", "labels", "terminal"}
+    return "\nconfig = " in path.read_text(encoding="utf-8")

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from configs.labels import Labels
+
 POLYP_TESTSETS = ("CVC-300", "CVC-ClinicDB", "Kvasir", "CVC-ColonDB", "ETIS-LaribPolypDB")
 # mean and std that the original trains with, on 0..255, and predicts with, on 0..1
 ORIGINAL: tuple[tuple[float, ...], tuple[float, ...]] = ((124.55, 118.90, 102.94), (56.77, 55.97, 57.50))
@@ -188,19 +190,10 @@ class Config:
                 self._require(name, not wrong, f"numbers {unit}")
 
     def _check_labels(self) -> None:
-        values, names = self.label_values, self.class_names
-        if self.classes > 1 or values:
+        if self.classes > 1 or self.label_values:
             expected = f"one grey value per class, and classes is {self.classes}"
-            self._require("label_values", len(values) == self.classes, expected)
-        self._require("label_values", len(set(values)) == len(values), "each value once")
-        self._require("label_values", all(0 <= value <= 255 for value in values), "grey values 0..255")
-        if names:
-            self._require("class_names", len(names) == len(values), f"one name per label value, of {len(values)}")
-            fit = all(re.fullmatch(r"[^\s./\\]([^/\\]*[^\s./\\])?", name) for name in names)
-            fit &= len({name.lower() for name in (*names, "label")}) == len(names) + 1
-            self._require("class_names", fit, "names of folders, each once, none of them 'label'")
-        if self.classes > 1:
-            self._require("background", self.background in (-1, *values), "one of label_values, or -1 for none")
+            self._require("label_values", len(self.label_values) == self.classes, expected)
+        _ = self.labels  # refuses what cannot be
 
     def followed(self) -> dict[str, Any]:
         """What fields are that follow others unless given: `scales` follow `size`, test_* follow train_*.
@@ -216,15 +209,9 @@ class Config:
         return {"scales": (*smaller, max(64, longer)), "test_mean": mean, "test_std": std}
 
     @property
-    def labels(self) -> dict[str, int]:
-        """Name -> grey value of each class, in the order of the network's channels; empty for binary masks."""
-        names = self.class_names or tuple(map(str, self.label_values))
-        return dict(zip(names, self.label_values, strict=True))
-
-    @property
-    def scored(self) -> tuple[str, ...]:
-        """The classes that a mean score is of: all but the background."""
-        return tuple(name for name, value in self.labels.items() if value != self.background or self.classes == 1)
+    def labels(self) -> Labels:
+        """The classes, in the order of the network's channels."""
+        return Labels(self.label_values, self.class_names, self.background)
 
     @property
     def sides(self) -> tuple[int, int]:

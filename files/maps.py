@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from configs import BINARY, Labels
 from files.writing import write_file, write_picture
 
 RECORD = "maps.json"
@@ -20,27 +21,27 @@ def native_map(pred: np.ndarray, height: int, width: int) -> Image.Image:
     return Image.fromarray((pred * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
 
 
-def native_labels(pred: np.ndarray, height: int, width: int, values: Sequence[int]) -> Image.Image:
+def native_labels(pred: np.ndarray, height: int, width: int, labels: Labels) -> Image.Image:
     """The label image of pred (C, h, w) float32 at native size: the value of the class that is likeliest there."""
     planes = [np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.BILINEAR)) for p in pred]
-    return Image.fromarray(np.asarray(values, np.uint8)[np.argmax(planes, 0)])
+    return Image.fromarray(labels.image(np.argmax(planes, 0)))
 
 
-def write_maps(folder: Path, name: str, pred: np.ndarray, height: int, width: int, labels: dict[str, int]) -> None:
+def write_maps(folder: Path, name: str, pred: np.ndarray, height: int, width: int, labels: Labels = BINARY) -> None:
     """Write what was predicted for one image, pred (C, h, w), into `map_files`, each file whole or not at all.
 
     Grey maps are `native_map`; of several classes label/ is written last, `native_labels`.
     """
     pictures = [native_map(plane, height, width) for plane in pred]
-    if len(pred) > 1:
-        pictures.append(native_labels(pred, height, width, [*labels.values()]))
-    for path, picture in zip(map_files(folder, name, len(pred), labels), pictures, strict=True):
+    if labels.several:
+        pictures.append(native_labels(pred, height, width, labels))
+    for path, picture in zip(map_files(folder, name, labels), pictures, strict=True):
         write_map(path, picture)
 
 
-def map_files(folder: Path, name: str, classes: int, labels: dict[str, int]) -> list[Path]:
+def map_files(folder: Path, name: str, labels: Labels = BINARY) -> list[Path]:
     """Of a binary network <folder>/<name>.png; of several classes <folder>/<class>/<name>.png and label/<name>.png."""
-    inside = [folder / label for label in (*labels, "label")] if classes > 1 else [folder]
+    inside = [folder / place for place in (*labels.names, "label")] if labels.several else [folder]
     return [place / f"{name}.png" for place in inside]
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from configs import BINARY, Labels
 from files.decoding import decode, opened, require_whole
 
 EIGHT_BITS = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}  # Pillow's modes that hold all of a file's values
@@ -65,41 +66,32 @@ def union(paths: Sequence[str | Path], masks: Sequence[np.ndarray]) -> np.ndarra
     return np.maximum.reduce(masks)
 
 
-def read_planes(paths: Sequence[Path], label_values: Sequence[int] = ()) -> np.ndarray:
+def read_planes(paths: Sequence[Path], labels: Labels = BINARY) -> np.ndarray:
     """(C, H, W) uint8, a plane per class, 255 where the class is: what a network learns from one image's masks.
 
-    Without label_values one plane, `read_mask`. With them the pixels of each value in a label image; of several values
-    every pixel must have one. ValueError naming the file and what else it holds.
+    Of binary masks one plane, `read_mask`. Else the pixels of each value in a label image; of several values every
+    pixel must have one. ValueError naming the file and what else it holds.
     """
-    if not label_values:
-        return read_mask(*paths)[None]
-    labels = read_labels(paths, label_values)
-    return np.stack([np.where(labels == value, np.uint8(255), np.uint8(0)) for value in label_values])
+    return labels.planes(_label_image(paths, labels), paths[0]) if labels.values else read_mask(*paths)[None]
 
 
-def read_labels(paths: Sequence[Path], label_values: Sequence[int]) -> np.ndarray:
+def read_labels(paths: Sequence[Path], labels: Labels) -> np.ndarray:
     """(H, W) uint8 values of the one label image of an image; ValueError as for `read_planes`."""
+    image = _label_image(paths, labels)
+    labels.require_known(image, paths[0])
+    return image
+
+
+def _label_image(paths: Sequence[Path], labels: Labels) -> np.ndarray:
+    """(H, W) uint8 of a label image; of a palette image its indices or its greys, whichever are label values."""
     if len(paths) > 1:
         raise ValueError(f"{paths[0]} and {paths[1].name} belong to one image; a label image must be one file")
-    labels = _values(paths[0], label_values)
-    strange = np.setdiff1d(labels, label_values) if len(label_values) > 1 else np.empty(0)
-    if len(strange):
-        shown = ", ".join(map(str, strange[:6])) + (", ..." if len(strange) > 6 else "")
-        raise ValueError(
-            f"{paths[0]} holds {shown} ({np.isin(labels, strange).sum()} pixels), not among label_values "
-            f"{', '.join(map(str, label_values))}; expected these alone (JPEG and resizing blur them: use PNG)"
-        )
-    return labels
-
-
-def _values(path: Path, label_values: Sequence[int]) -> np.ndarray:
-    """(H, W) uint8 of a label image; of a palette image its indices or its greys, whichever are label values."""
-    with opened(path) as image:
+    with opened(paths[0]) as image:
         if image.mode != "P":
-            return decode_mask(path)
+            return decode_mask(paths[0])
         indices, greys = np.asarray(image), np.asarray(image.convert("L"))
-    fit = np.any if len(label_values) == 1 else np.all
-    is_label = [bool(fit(np.isin(np.unique(values), label_values))) for values in (indices, greys)]
+    fit = np.all if labels.several else np.any
+    is_label = [bool(fit(np.isin(np.unique(values), labels.values))) for values in (indices, greys)]
     # where both fit, as in a GIF of nothing but its background 255 with index 0, the greys are what is seen
     return greys if is_label[1] else indices
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from configs import BINARY, Labels
 from files.decoding import opened, require_whole
 from files.pairs import Pair
 from files.reading import areas_of_grey, decode_mask, read_image, read_labels, require_two_kinds
@@ -36,7 +37,7 @@ class Check:
         (h, w), (hh, ww) = self.smallest, self.largest
         text = f"{self.pairs} pairs, {w}x{h} to {ww}x{hh} pixels, "
         if self.classes:
-            return text + "classes " + ", ".join(f"{v} ({part:.1%})" for v, (_, part) in self.classes.items())
+            return text + "classes " + ", ".join(f"{v} ({share:.1%})" for v, (_, share) in self.classes.items())
         return text + ", ".join([f"lesion {self.covered:.1%}, {len(self.empty)} empty masks", *self.remarks()])
 
     def remarks(self) -> list[str]:
@@ -52,12 +53,12 @@ class Check:
         return inverted + [f"{len(names)} {what} (first {names[0]})" for names, what in kinds if names]
 
 
-def check_pairs(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> Check:
+def check_pairs(pairs: Sequence[Pair], labels: Labels = BINARY) -> Check:
     """Decode every file once, strictly; ValueError for the first corrupt or truncated one or mask of another size.
 
-    With label_values masks are label images, and any other value in one is an error.
+    With label values masks are label images, and any other value in one is an error.
     """
-    check, problems = survey(pairs, label_values)
+    check, problems = survey(pairs, labels)
     if problems:
         first, *others = (problem for of_pair in problems.values() for problem in of_pair)
         more = f"; {len(others)} more files are faulty, `python -m tools.check_data` lists them" if others else ""
@@ -66,10 +67,10 @@ def check_pairs(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> Chec
     return check
 
 
-def survey(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> tuple[Check | None, dict[str, list[str]]]:
+def survey(pairs: Sequence[Pair], labels: Labels = BINARY) -> tuple[Check | None, dict[str, list[str]]]:
     """(what the sound pairs are like, None if there is none; name -> what is wrong with each other pair)."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looks = pool.map(lambda pair: _look(pair, label_values), pairs)
+        looks = pool.map(lambda pair: _look(pair, labels), pairs)
         found = list(tqdm(looks, "check data", len(pairs), leave=False, disable=None))
     seen = {pair.name: what for pair, what in zip(pairs, found, strict=True) if isinstance(what, _Look)}
     problems = {pair.name: what for pair, what in zip(pairs, found, strict=True) if isinstance(what, list)}
@@ -95,7 +96,7 @@ def survey(pairs: Sequence[Pair], label_values: Sequence[int] = ()) -> tuple[Che
         values=tuple(np.flatnonzero(histogram).tolist()),
         classes={
             value: (sum(bool(look.histogram[value]) for look in sound), histogram[value] / pixels)
-            for value in label_values
+            for value in labels.values
         },
     )
     return check, problems
@@ -110,7 +111,7 @@ class _Look(NamedTuple):
     histogram: np.ndarray  # of the masks' 256 grey values
 
 
-def _look(pair: Pair, label_values: Sequence[int]) -> _Look | list[str]:
+def _look(pair: Pair, labels: Labels) -> _Look | list[str]:
     """What a pair holds, or what is wrong with it: every file that cannot be decoded, or else the first fault."""
     turned, faults = {}, []
     for path in pair.files:
@@ -119,17 +120,17 @@ def _look(pair: Pair, label_values: Sequence[int]) -> _Look | list[str]:
         except (ValueError, OSError) as error:
             faults.append(str(error))
     try:
-        return faults or _look_closely(pair, label_values, turned[pair.image])
+        return faults or _look_closely(pair, labels, turned[pair.image])
     except (ValueError, OSError) as error:
         return [str(error)]
 
 
-def _look_closely(pair: Pair, label_values: Sequence[int], turned: bool) -> _Look:
+def _look_closely(pair: Pair, labels: Labels, turned: bool) -> _Look:
     size, note = read_image(pair.image).shape[:2], ", turned as its EXIF says" if turned else ""
     whole, histogram = np.zeros(size, bool), np.zeros(256, np.int64)
     for path in pair.files[1:]:
-        labelled = bool(label_values) and path != pair.within
-        mask = read_labels(pair.masks, label_values) if labelled else decode_mask(path)
+        labelled = bool(labels.values) and path != pair.within
+        mask = read_labels(pair.masks, labels) if labelled else decode_mask(path)
         if mask.shape != size:
             (h, w), (mh, mw) = size, mask.shape
             raise ValueError(f"{path} is {mw}x{mh} but its image {pair.image} is {w}x{h}{note}; they must be equal")

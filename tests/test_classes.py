@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ import files
 import prediction_rgb
 import test_score
 import train
-from configs import Config
+from configs import Config, Labels
 from dataset import Batches, Data
 from engine import distributed
 from metrics import Scores
 from report import tables
+from report.cases import Job
 from tests.helpers import small
 from validation import validate
 
@@ -104,20 +106,20 @@ def test_a_cache_keeps_every_plane(goals, where):
 def test_without_a_background_what_comes_from_outside_has_no_class(goals):
     cfg = Config(datapath=str(goals / "TrainDataset"), size=96, rotate=10, **settings(background=-1))
     assert min(Data(cfg)[0, i].mask.sum(0).min() for i in range(6)) == 0
-    assert cfg.scored == NAMES
+    assert cfg.labels.scored == NAMES
 
 
 @pytest.mark.parametrize("size", [64, (90, 64)])
 def test_label_images_survive_a_round_trip(tmp_path, size):
     labels = layers()
     planes = torch.from_numpy(np.stack([labels == value for value in VALUES]).astype(np.float32))
-    files.write_maps(tmp_path, "clip/a", planes.numpy(), *labels.shape, dict(zip(NAMES, VALUES, strict=True)))
+    files.write_maps(tmp_path, "clip/a", planes.numpy(), *labels.shape, Labels(VALUES, NAMES))
     assert np.array_equal(np.asarray(Image.open(tmp_path / "label/clip/a.png")), labels)
     for name, value in zip(NAMES, VALUES, strict=True):
         assert np.array_equal(np.asarray(Image.open(tmp_path / name / "clip/a.png")), (labels == value) * 255)
     # through another size no value appears that is not a class's, and edges move by a pixel at most
     less = np.stack([dataset.resize(plane, Config(size=size, scales=(90,)).sides) for plane in planes.numpy()])
-    back = np.asarray(files.native_labels(less, *labels.shape, VALUES))
+    back = np.asarray(files.native_labels(less, *labels.shape, Labels(VALUES)))
     assert set(np.unique(back)) == set(VALUES)
     assert (back != labels).mean() < 0.08
 
@@ -146,12 +148,12 @@ def test_palette_label_images_are_their_indices_or_their_greys(tmp_path):
         image = Image.fromarray(indices)
         image.putpalette(palette)
         image.save(tmp_path / f"{name}.png")
-    assert np.array_equal(files.read_labels([tmp_path / "colour.png"], (0, 1, 2)), indices)
-    assert np.array_equal(files.read_labels([tmp_path / "grey.png"], (0, 80, 160)), indices * 80)
+    assert np.array_equal(files.read_labels([tmp_path / "colour.png"], Labels((0, 1, 2))), indices)
+    assert np.array_equal(files.read_labels([tmp_path / "grey.png"], Labels((0, 80, 160))), indices * 80)
     image = Image.fromarray(np.minimum(indices, 1))  # one that lacks the only colour that is no grey
     image.putpalette([0, 0, 0, 255, 255, 255, 128, 0, 0])
     image.save(tmp_path / "few.png")
-    assert np.array_equal(files.read_labels([tmp_path / "few.png"], (0, 1, 2)), np.minimum(indices, 1))
+    assert np.array_equal(files.read_labels([tmp_path / "few.png"], Labels((0, 1, 2))), np.minimum(indices, 1))
 
 
 @pytest.mark.parametrize(
@@ -276,7 +278,7 @@ def test_one_class_of_label_images_is_scored_as_the_binary_path(polyp_folder, tm
     rng, small_set = np.random.default_rng(0), polyp_folder / "TestDataset" / "small"
     for path in (small_set / "masks").iterdir():
         mask = np.asarray(Image.open(path))
-        files.write_maps(tmp_path / "A", path.stem, (mask / 510 + 0.4 * rng.random(mask.shape))[None], *mask.shape, {})
+        files.write_maps(tmp_path / "A", path.stem, (mask / 510 + 0.4 * rng.random(mask.shape))[None], *mask.shape)
     flags, said = ["--gt", str(small_set), "--pred", f"A={tmp_path / 'A'}"], []
     for more in ([], ["--classes", "1", "--label_values", "255", "--background", "-1"]):
         test_score.main([*flags, *more, "--out", str(tmp_path / "out")])
@@ -302,32 +304,31 @@ def test_a_class_that_is_not_there_leaves_no_mean(scored, capsys):
 
 
 def test_the_mean_of_classes_needs_them_all_and_says_what_is_undefined(scored):
-    names = ["a"]
-    rows = []
-    for part in NAMES[:3]:
+    jobs, labels = [], Labels(VALUES, NAMES, 255)
+    for name in labels.scored:
         scores = Scores("layers", keep_curves=True)
-        gt = layers() == dict(zip(NAMES, VALUES, strict=True))[part]
+        gt = labels.planes(layers())[NAMES.index(name)]
         scores.update(np.roll(gt, 1, 0), gt)
-        rows.append(tables.Row("set", "A", 1, names, scores, part))
-        if part != "GCIPL":
-            rows.append(tables.Row("set", "B", 1, names, scores, part))
-    *_, mean = tables.blocks(rows)
+        job = Job("set", "A", class_name=name, labels=labels, names=["a"], scores=scores)
+        jobs += [job] if name == "GCIPL" else [job, replace(job, method="B")]
+    *_, mean = tables.blocks(jobs)
     assert mean.lines["A"][0]["MED"] == 1.0
     assert np.isnan(mean.lines["B"][0]["MED"])
 
 
 def test_a_class_that_no_mask_shows_is_out_of_the_mean_and_said():
-    rows, nothing = [], np.zeros((20, 20), np.uint8)
-    for part, gt in (("rim", np.eye(20, dtype=bool)), ("core", nothing > 0)):
+    jobs, nothing = [], np.zeros((20, 20), np.uint8)
+    for name, gt in (("rim", np.eye(20, dtype=bool)), ("core", nothing > 0)):
         scores = Scores(keep_curves=True)
         scores.update(nothing, gt)  # a network that finds nothing, which is perfect where nothing is
-        rows.append(tables.Row("set", "A", 1, ["a"], scores, part))
-    assert [row.scores.with_foreground for row in rows] == [1, 0]
-    assert rows[1].scores.result()["M_dice"] == 1
-    *_, mean = tables.blocks(rows)
-    assert mean.lines["A"][0]["M_dice"] == rows[0].scores.result()["M_dice"] < 1e-6
+        labels = Labels((1, 2), ("rim", "core"))
+        jobs.append(Job("set", "A", class_name=name, labels=labels, names=["a"], scores=scores))
+    assert [job.scores.with_foreground for job in jobs] == [1, 0]
+    assert jobs[1].scores.result()["M_dice"] == 1
+    *_, mean = tables.blocks(jobs)
+    assert mean.lines["A"][0]["M_dice"] == jobs[0].scores.result()["M_dice"] < 1e-6
     assert "mean of rim, core, core left out where no mask shows it" in mean.title
-    whole = Scores(keep_curves=True).merge(rows[0].scores).merge(rows[1].scores)
+    whole = Scores(keep_curves=True).merge(jobs[0].scores).merge(jobs[1].scores)
     assert (whole.with_foreground, whole.subset([1]).with_foreground) == (1, 0)
 
 

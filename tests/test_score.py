@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import test_score
-from report import scoring, tables
+from report import layout, scoring
 from tests.conftest import GOLDEN
 
 
@@ -228,4 +228,4 @@ def test_odd_names_break_no_table_and_run_in_no_spreadsheet(sets, capsys):
     markdown, latex = ((sets / "out" / name).read_text() for name in ("tables.md", "tables.tex"))
     assert "\n| =cmd \\| x | " in markdown
     assert "\n=cmd | x & " in latex
-    assert [tables.no_formula(text) for text in ("+a", "-a", "@a", "a=b")] == ["'+a", "'-a", "'@a", "a=b"]
+    assert [layout.no_formula(text) for text in ("+a", "-a", "@a", "a=b")] == ["'+a", "'-a", "'@a", "a=b"]

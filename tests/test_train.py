@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import net
 import train
 from configs import Config, mixes
-from engine import checkpoint
+from engine import checkpoint, optim
 from files import find_pairs, parts
 from net.backbones.res2net import Res2Net50
 from tests.helpers import losses, small

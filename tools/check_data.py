@@ -10,13 +10,12 @@ import argparse
 import itertools
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from configs import errors_in_one_line, print_anywhere
+from configs import BINARY, Labels, errors_in_one_line, print_anywhere
 from files import (
     Check,
     Pair,
@@ -58,6 +57,7 @@ def main() -> None:
     parser.add_argument("--observer", default="", help="of masks by several people, whose, as in Config")
     given = parser.parse_args()
     try:
+        labels = Labels(given.label_values)
         pairs = find_pairs(given.folder, given.include, given.field_of_view, given.observer)
         groups = {group_of(pair.name, given.group) for pair in pairs}
         require_apart(given.out.parent, folders_of({pair.name: pair.image for pair in pairs}))
@@ -65,7 +65,7 @@ def main() -> None:
         require_picture(given.out)
     except (ValueError, OSError, re.error) as error:
         raise SystemExit(f"error: {error}") from error
-    check, problems = survey(pairs, given.label_values)
+    check, problems = survey(pairs, labels)
     used = {path for pair in pairs for path in pair.files}
     print(report(pairs, groups, check, left_aside(given.folder, used)))
     for problem in (problem for of_pair in problems.values() for problem in of_pair):
@@ -73,9 +73,9 @@ def main() -> None:
     sound = [pair for pair in pairs if pair.name not in problems]
     if sound:
         # the commonest class surrounds the others; its outline would be theirs again
-        values = sorted(given.label_values, key=lambda value: -check.classes[value][1] if check else 0)[1:]
+        values = sorted(labels.values, key=lambda value: -check.classes[value][1] if check else 0)[1:]
         colours = dict(zip(values, itertools.cycle(COLOURS)))
-        write_sheet(sound, given.out, given.most, given.label_values, {v: COLOURS[c] for v, c in colours.items()})
+        write_sheet(sound, given.out, given.most, labels, {v: COLOURS[c] for v, c in colours.items()})
         outlines = (
             "the outlines of " + ", ".join(f"{v} {c}" for v, c in colours.items()) if colours else "outlined masks"
         )
@@ -99,8 +99,8 @@ def report(pairs: list[Pair], groups: set[str], check: Check | None, unused: str
         f"sizes        {w}x{h} to {ww}x{hh} (width x height)",
         f"mask values  {values}",
     ]
-    for value, (images, part) in check.classes.items():
-        lines.append(f"class {value:<6} {part:.2%} of all pixels, in {images} of {check.pairs} images")
+    for value, (images, share) in check.classes.items():
+        lines.append(f"class {value:<6} {share:.2%} of all pixels, in {images} of {check.pairs} images")
     if check.classes:
         return "\n".join(lines)
     first = f", first {check.empty[0]}" if check.empty else ""
@@ -115,7 +115,7 @@ def write_sheet(
     pairs: list[Pair],
     out: Path,
     most: int = 24,
-    label_values: Sequence[int] = (),
+    labels: Labels = BINARY,
     colours: dict[int, tuple[int, int, int]] | None = None,
 ) -> None:
     """A grid of at most `most` images, each with its name and the outline of its mask.
@@ -123,7 +123,7 @@ def write_sheet(
     Of label images the outlines of those values that have a colour (blue, green, red).
     """
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int))
-    cells = [_cell(pairs[i], label_values, colours or {}) for i in chosen]
+    cells = [_cell(pairs[i], labels, colours or {}) for i in chosen]
     blank = np.full_like(cells[0], 255)
     cells += [blank] * (-len(cells) % min(COLUMNS, len(cells)))
     columns = min(COLUMNS, len(cells))
@@ -136,12 +136,12 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-def _cell(pair: Pair, label_values: Sequence[int], colours: dict[int, tuple[int, int, int]]) -> np.ndarray:
-    image, planes = read_image(pair.image), read_planes(pair.masks, label_values)
+def _cell(pair: Pair, labels: Labels, colours: dict[int, tuple[int, int, int]]) -> np.ndarray:
+    image, planes = read_image(pair.image), read_planes(pair.masks, labels)
     scale = CELL / max(image.shape[:2])
     side = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     picture = np.ascontiguousarray(cv2.resize(image, side, interpolation=cv2.INTER_AREA)[..., ::-1])
-    drawn = [colours.get(value) for value in label_values] or [COLOURS["green"]]
+    drawn = [colours.get(value) for value in labels.values] or [COLOURS["green"]]
     for plane, colour in zip(planes, drawn, strict=True):
         if colour is None:
             continue

@@ -18,10 +18,11 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from configs import errors_in_one_line, print_anywhere
+from configs import Labels, errors_in_one_line, print_anywhere
 from files import find_images, folders_of, read_image, require_apart, require_writable, whole_file
 from metrics import PROTOCOLS, lower_is_better
-from report import cases, scoring
+from report import cases, reading, scoring
+from report.arguments import methods_of, sets_of
 from report.cases import Job
 from tools.check_data import numbers
 
@@ -57,16 +58,11 @@ def main() -> None:
     if by not in known:
         parser.error(f"--by {by}: protocol {given.protocol} has {', '.join(known)}")
 
-    values, names = given.label_values, given.class_names.split(",") if given.class_names else []
-    if names and len(names) != len(values):
-        parser.error(f"--class_names gives {len(names)} names, --label_values {len(values)} values")
-    labels = dict(zip(names or map(str, values), values, strict=True))
-    task = cases.Task(
-        labels, given.field_of_view, prefer_labels=given.protocol in ("binary", "layers"), observer=given.observer
-    )
     try:
-        sets, several = cases.sets_of(given.gt)
-        jobs = cases.jobs_of(sets, cases.methods_of(given.pred), several, task)
+        labels = Labels(given.label_values, tuple(filter(None, given.class_names.split(","))))
+        which, prefer = cases.Which("", given.field_of_view, given.observer), cases.prefers_labels(given.protocol)
+        sets, several = sets_of(given.gt)
+        jobs = cases.jobs_of(sets, methods_of(given.pred), several, labels, which, prefer)
         for folder in {given.images / job.dataset if several else given.images for job in jobs} if given.images else ():
             require_apart(given.out, folders_of(find_images(folder)))
         require_apart(
@@ -77,7 +73,7 @@ def main() -> None:
         parser.error(str(error))
     scoring.score(jobs, given.protocol, "exclude", given.processes)
     for shown in dict.fromkeys(job.shown for job in jobs):
-        mine = [job for job in jobs if job.shown == shown and job.scores is not None]
+        mine = [job for job in jobs if job.shown == shown and len(job.scores)]
         if not mine:
             continue
         out = given.out / _file_name(shown)
@@ -101,7 +97,6 @@ def curves(jobs: Sequence[Job], out: Path) -> Path:
     """Precision against recall, then F and E against the threshold."""
     figure, axes = plt.subplots(1, 3, figsize=(2.1 * WIDTH, 0.62 * WIDTH), layout="constrained")
     for i, job in enumerate(jobs):
-        assert job.scores is not None
         found, style = job.scores.curves, STYLES[i % len(STYLES)]
         threshold = np.linspace(255, 0, len(found["F"]))
         axes[0].plot(found["recall"], found["precision"], style, label=job.method)
@@ -119,12 +114,7 @@ def curves(jobs: Sequence[Job], out: Path) -> Path:
 def scatter(a: Job, b: Job, by: str, out: Path) -> Path:
     """One dot per image that both scored: score of `a` across, of `b` up."""
     shared = sorted(set(a.names) & set(b.names))
-    assert a.scores is not None
-    assert b.scores is not None
-    x, y = (
-        job.scores.per_image[by][[job.names.index(name) for name in shared]]  # type: ignore[union-attr]
-        for job in (a, b)
-    )
+    x, y = (job.scores.per_image[by][[job.names.index(name) for name in shared]] for job in (a, b))
     figure, axis = plt.subplots(figsize=(0.8 * WIDTH, 0.8 * WIDTH), layout="constrained")
     top = max(1.0, *np.nan_to_num(x), *np.nan_to_num(y))  # a distance may be larger than 1
     axis.plot([0, top], [0, top], color="0.6", linewidth=0.8)
@@ -144,7 +134,6 @@ def scatter(a: Job, b: Job, by: str, out: Path) -> Path:
 def panels(jobs: Sequence[Job], images: dict[str, Path], by: str, count: int, out: Path) -> Path:
     """The `count` worst images of the first job, a row each: image | gt | a column per method, with its score."""
     first = jobs[0]
-    assert first.scores is not None
     values = first.scores.per_image[by]
     order = np.argsort(values if not lower_is_better(by) else -values)  # NaN sorts last
     chosen = [first.names[i] for i in order if first.names[i] in images][:count]
@@ -156,13 +145,13 @@ def panels(jobs: Sequence[Job], images: dict[str, Path], by: str, count: int, ou
         len(chosen), columns, figsize=(WIDTH / 2 * columns, height), layout="constrained", squeeze=False
     )
     for row, name in zip(grid, chosen, strict=True):
-        gt = scoring.picture_of(first, name, gt=True)
+        gt = reading.picture_of(first, name, gt=True)
         row[0].imshow(read_image(images[name]))
         row[0].set_ylabel(name[-24:], fontsize=6)
         row[1].imshow(gt, cmap="gray", vmin=0, vmax=max(1, gt.max()))
         for axis, job in zip(row[2:], jobs, strict=True):
-            if name in job.names and job.scores is not None:
-                axis.imshow(colour_errors(scoring.picture_of(job, name), gt))
+            if name in job.names:
+                axis.imshow(colour_errors(reading.picture_of(job, name), gt))
                 axis.set_xlabel(f"{by} {job.scores.per_image[by][job.names.index(name)]:.3f}", fontsize=7, labelpad=1)
     figure.supxlabel("green: hit    orange: false alarm    blue: missed", fontsize=8)
     for axis, title in zip(grid[0], ("image", "gt", *(job.method for job in jobs)), strict=True):

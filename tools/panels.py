@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from configs import errors_in_one_line, print_anywhere
+from configs import BINARY, Labels, errors_in_one_line, print_anywhere
 from files import (
     by_image,
     find_images,
@@ -28,7 +28,7 @@ from files import (
     require_picture,
     write_picture,
 )
-from report.cases import methods_of
+from report.arguments import methods_of
 from tools.check_data import COLOURS, numbers
 
 HEIGHT = 160  # of every cell, in pixels
@@ -48,7 +48,7 @@ def main() -> None:
     given = parser.parse_args()
     try:
         maps = {name: folder for name, (folder, *_) in methods_of(given.maps).items()}
-        write_panel(given.images, given.masks, maps, given.out, given.most, given.label_values, given.observer)
+        write_panel(given.images, given.masks, maps, given.out, given.most, Labels(given.label_values), given.observer)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     print(f"{given.out}: {' | '.join(('image', 'mask', *maps))}")
@@ -60,7 +60,7 @@ def write_panel(
     maps: dict[str, Path],
     out: Path,
     most: int = 8,
-    label_values: Sequence[int] = (),
+    labels: Labels = BINARY,
     observer: str = "",
 ) -> None:
     """One row per image that has a mask and every map, at most `most`; ValueError if there is none.
@@ -81,13 +81,13 @@ def write_panel(
         raise ValueError(
             f"no image of {images} has a mask in {masks} and a map in {', '.join(map(str, maps.values()))}"
         )
-    values = {title: 0 if label_values else mask_value(list_images(folder).values()) for title, folder in maps.items()}
+    values = {title: 0 if labels.values else mask_value(list_images(folder).values()) for title, folder in maps.items()}
     chosen = [shared[i] for i in np.unique(np.linspace(0, len(shared) - 1, min(most, len(shared))).round().astype(int))]
-    colours = _colours(names["mask"][chosen[0]], label_values)
+    colours = _colours(names["mask"][chosen[0]], labels)
     rows = [
         [
             _cell(read_image(pictures[name])),
-            *(_drawn(found[name], colours, values.get(title)) for title, found in names.items()),
+            *(_drawn(found[name], labels, colours, values.get(title)) for title, found in names.items()),
         ]
         for name in chosen
     ]
@@ -97,24 +97,26 @@ def write_panel(
     write_picture(out, np.concatenate(sheet)[..., ::-1])
 
 
-def _colours(mask: Sequence[Path], label_values: Sequence[int]) -> dict[int, tuple[int, int, int]]:
+def _colours(mask: Sequence[Path], labels: Labels) -> dict[int, tuple[int, int, int]]:
     """Value -> colour (blue, green, red); what there is most of in one label image stays black."""
-    if not label_values:
+    if not labels.values:
         return {}
-    around = int(np.bincount(read_labels(mask, label_values).ravel()).argmax())
-    others = [value for value in label_values if value != around]
+    around = int(np.bincount(read_labels(mask, labels).ravel()).argmax())
+    others = [value for value in labels.values if value != around]
     return {around: (0, 0, 0)} | dict(zip(others, cycle(COLOURS.values())))
 
 
-def _drawn(paths: Sequence[Path], colours: dict[int, tuple[int, int, int]], value: int | None) -> np.ndarray:
+def _drawn(
+    paths: Sequence[Path], labels: Labels, colours: dict[int, tuple[int, int, int]], value: int | None
+) -> np.ndarray:
     """A mask or, with the `mask_value` of its folder, a map; of a label image each value in its colour."""
     if not colours:
         grey = read_gt(paths)[0] if value is None else read_map(paths[0], value)[0]
         return _cell(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
-    labels = read_labels(paths, [*colours])
-    picture = np.zeros((*labels.shape, 3), np.uint8)
+    image = read_labels(paths, labels)
+    picture = np.zeros((*image.shape, 3), np.uint8)
     for value, colour in colours.items():
-        picture[labels == value] = colour[::-1]
+        picture[image == value] = colour[::-1]
     return _cell(picture)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import files
+from configs import Labels
 from dataset import Config, TestImages
 from tests.miniatures import IMAGE, blob
 
@@ -93,7 +94,7 @@ def test_a_hostile_file_is_one_error_that_names_it_wherever_it_is_read(tmp_path,
         files.read_mask,
         files.read_map,
         lambda path: files.read_gt([path]),
-        lambda path: files.read_labels([path], [0, 1]),
+        lambda path: files.read_labels([path], Labels((0, 1))),
         lambda path: TestImages({"x": path}, Config())[0],
         lambda path: files.check_pairs([files.Pair("x", path, (sound,))]),
         lambda path: files.check_pairs([files.Pair("x", sound, (path,))]),

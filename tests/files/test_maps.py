@@ -11,10 +11,11 @@ from PIL import Image
 
 import files
 import test_score
+from configs import Labels
 from metrics import PROTOCOLS
-from report import cases, scoring
+from report import arguments, cases, scoring
 from report.cases import Case
-from report.scoring import How
+from report.reading import How
 
 LESION = np.zeros((24, 30), np.uint8)
 LESION[6:16, 8:22] = 1
@@ -198,7 +199,7 @@ def test_one_damaged_file_leaves_the_other_methods_their_scores(folder, capsys):
 def test_loose_masks_beside_clips_are_one_set_and_that_is_said(folder, write_png):
     for kind in ("gt", "maps"):
         write_png(folder / kind / "clip" / "0.png", LESION * 255)
-    assert not cases.sets_of(folder / "gt")[1]
+    assert not arguments.sets_of(folder / "gt")[1]
     _, notes = scored(folder, "official")
     assert notes == ["4 masks lie beside folders of masks, all taken for one set, first 0"]
 
@@ -293,4 +294,4 @@ def test_a_tiff_is_not_multiplied_by_its_transparency(tmp_path, rng):
 
 def test_a_palette_of_the_background_alone_is_read_by_its_grey(tmp_path):
     Image.fromarray(np.full((20, 20), 255, np.uint8)).save(tmp_path / "b.gif")  # index 0 is grey 255
-    assert (files.read_labels([tmp_path / "b.gif"], (0, 80, 160, 255)) == 255).all()
+    assert (files.read_labels([tmp_path / "b.gif"], Labels((0, 80, 160, 255))) == 255).all()

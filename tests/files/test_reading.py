@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import files
+from configs import Labels
 from dataset import Config, TestImages
 from files import find_pairs
 from tests.miniatures import IMAGE, blob
@@ -100,7 +101,8 @@ def labelled(values, shape=(70, 80)) -> np.ndarray:
 @pytest.mark.parametrize("values", [(1, 255), (1, 2, 3, 255), (2, 254), (1, 200)])
 def test_labels_beside_what_is_to_be_ignored_are_no_mask_for_any_reader(tmp_path, write_png, values):
     from report.cases import Case
-    from report.scoring import How, score_files
+    from report.reading import How
+    from report.scoring import score_files
 
     mask, image = write_png(tmp_path / "m.png", labelled(values)), write_png(tmp_path / "i.png", IMAGE)
     sound = write_png(tmp_path / "n.png", blob(0))
@@ -115,8 +117,8 @@ def test_labels_beside_what_is_to_be_ignored_are_no_mask_for_any_reader(tmp_path
         with pytest.raises(ValueError, match=said):
             read()
     score_files([Case(str(mask), (str(sound),))], How("official"))  # a map may hold any value
-    labels = (0, *values)
-    assert len(files.read_planes([mask], labels)) == len(labels), "as label images they are read"
+    labels = Labels((0, *values))
+    assert len(files.read_planes([mask], labels)) == labels.count, "as label images they are read"
 
 
 def test_a_mask_of_jpeg_or_with_soft_edges_is_no_label_image(tmp_path, write_png, rng):

@@ -32,6 +32,7 @@ from files import (
 from files.maps import is_whole, require_own, require_same_source, write_maps_record
 from metrics import Scores
 from report import tables
+from report.cases import Job
 from tests.conftest import ROOT
 from tools import check_data, demo_data, figures, panels
 
@@ -56,11 +57,11 @@ class FullDisk(io.BytesIO):
 def write_table(folder):
     scores = Scores("binary")
     scores.update(np.zeros((4, 4)), np.eye(4, dtype=bool))
-    tables.write([tables.Row("set", "method", 1, ["a"], scores)], folder)
+    tables.write([Job("set", "method", names=["a"], scores=scores)], folder)
 
 
 WRITERS = {
-    "map.png": lambda folder: write_maps(folder, "map", np.zeros((1, 4, 4), np.float32), 4, 4, {}),
+    "map.png": lambda folder: write_maps(folder, "map", np.zeros((1, 4, 4), np.float32), 4, 4),
     "model": lambda folder: checkpoint.save({"a": torch.zeros(2)}, folder / "model"),
     "config.json": lambda folder: record.write_record(folder / "config.json", Config(), torch.device("cpu")),
     "split.json": lambda folder: write_split(folder / "split.json", Parts([], [], [])),

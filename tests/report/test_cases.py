@@ -2,7 +2,7 @@
 
 import pytest
 
-from report import cases
+from report import arguments
 from tests.miniatures import IMAGE, blob
 
 
@@ -15,10 +15,10 @@ def test_what_is_left_beside_test_sets_does_not_pool_them(tmp_path, write_png, l
         write_png(sets / name / "masks" / "0.png", blob(0))
     (sets / left).parent.mkdir(exist_ok=True)
     (sets / left).write_bytes(b"x")
-    assert cases.sets_of(sets) == ({"one": sets / "one", "two": sets / "two"}, True)
+    assert arguments.sets_of(sets) == ({"one": sets / "one", "two": sets / "two"}, True)
     write_png(sets / "preview.png", IMAGE)
     with pytest.raises(ValueError, match=r"preview\.png lies beside the test sets one, two; move it away"):
-        cases.sets_of(sets)
+        arguments.sets_of(sets)
 
 
 def test_a_folder_may_have_an_equals_sign_and_so_may_a_name(tmp_path, monkeypatch):
@@ -33,12 +33,12 @@ def test_a_folder_may_have_an_equals_sign_and_so_may_a_name(tmp_path, monkeypatc
         ("A=absent", "A", "absent"),
         ("absent/lr=1/m", "m", "absent/lr=1/m"),
     ):
-        found, folder = cases.named_folder(text)
+        found, folder = arguments.named_folder(text)
         assert (found, folder.as_posix()) == (name, path)
     (tmp_path / "2").mkdir()
     with pytest.raises(ValueError, match=r"lr=2 may be folder lr=2 or lr = 2; write \./lr=2 or lr=\./2"):
-        cases.named_folder("lr=2")
-    assert cases.named_folder("./lr=2")[0] == "lr=2"
-    assert cases.named_folder("lr=./2")[0] == "lr"
+        arguments.named_folder("lr=2")
+    assert arguments.named_folder("./lr=2")[0] == "lr=2"
+    assert arguments.named_folder("lr=./2")[0] == "lr"
     with pytest.raises(ValueError, match="two --pred share the name 'm'"):
-        cases.methods_of(["runs/lr=0.1/m", "runs/lr=0.1/m"])
+        arguments.methods_of(["runs/lr=0.1/m", "runs/lr=0.1/m"])

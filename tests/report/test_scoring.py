@@ -3,7 +3,6 @@
 import os
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -35,6 +34,6 @@ def test_a_process_that_scores_and_dies_or_hangs_is_one_line(monkeypatch, deed, 
             yield lambda *_: submit(deed, 600)
 
     monkeypatch.setattr(scoring, "_pool", pool)
-    job = cases.Job("set", "method", 1, 1, Path("gt"), Path("maps"), files=[cases.Case("a", ("b",))])
+    job = cases.Job("set", "method", files=[cases.Case("a", ("b",))])
     with pytest.raises(ChildProcessError, match=f"a process that scores {words}"):
         scoring.score([job], "official", "exclude", 2)

@@ -5,7 +5,7 @@ import inspect
 import numpy as np
 import pytest
 
-from report import statistics, tables
+from report import cases, statistics, tables
 from tests.helpers import noisy
 
 
@@ -47,5 +47,5 @@ def test_of_many_methods_each_is_tested_against_the_first_and_that_is_said(rng, 
     assert [*statistics.paired_tests(methods)] == [("m0", f"m{i}") for i in range(1, 8)]
     assert len(statistics.paired_tests(methods[:6])) == 15
     monkeypatch.setattr(statistics, "intervals", lambda scores: dict.fromkeys(scores.names, (0, 1)))
-    rows = [tables.Row("set", method, 1, names, scores) for method, *_ in methods]
-    assert "(uncorrected), each against m0" in tables.confidence(rows)
+    jobs = [cases.Job("set", method, names=names, scores=scores) for method, *_ in methods]
+    assert "(uncorrected), each against m0" in tables.confidence(jobs)

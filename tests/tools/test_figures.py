@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from configs import Labels
 from tools import figures, panels
 from tools.benchmark.clock import interleaved
 from tools.benchmark.scoring import made_up_maps
@@ -70,7 +71,7 @@ def test_panels_of_label_images_are_in_colours_and_names_need_not_be_equal(tmp_p
     write_png(tmp_path / "images" / "01_test.png", np.zeros((40, 50, 3), np.uint8))
     write_png(tmp_path / "1st_manual" / "01_manual1.png", labels)
     write_png(tmp_path / "maps" / "01_test.png", labels)
-    panels.write_panel(tmp_path, tmp_path, {"A": tmp_path / "maps"}, tmp_path / "out.png", label_values=(0, 1, 2))
+    panels.write_panel(tmp_path, tmp_path, {"A": tmp_path / "maps"}, tmp_path / "out.png", labels=Labels((0, 1, 2)))
     sheet = cv2.imread(str(tmp_path / "out.png"))
     _, mask, map_ = np.split(sheet[24:], 3, 1)
     assert np.array_equal(mask, map_)

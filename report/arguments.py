@@ -1,0 +1,60 @@
+"""What --gt and --pred name: sets of masks, and the folders of maps of each method."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from files import mask_folder
+from files.folders import LEFT_BEHIND, SUFFIXES
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """`[NAME=]DIR` -> (name, the folder's own if none is given; folder). Both may have = in them: what exists decides.
+
+    ValueError where that leaves two readings.
+    """
+    cuts = [i for i, letter in enumerate(text) if letter == "="]
+    readings = [("", text), *((text[:i], text[i + 1 :]) for i in cuts if text[i + 1 :])]
+    there = [(name, folder) for name, folder in readings if Path(folder).is_dir()]
+    plain = [(name, folder) for name, folder in there if "/" not in name]
+    if len(plain) > 1:
+        (_, whole), (name, folder) = plain[0], plain[1]
+        raise ValueError(f"{text} may be folder {whole} or {name} = {folder}; write ./{text} or {name}=./{folder}")
+    first = readings[1] if len(readings) > 1 and "/" not in readings[1][0] else readings[0]
+    name, folder = (plain or there or [first])[0]
+    return name or Path(folder).name, Path(folder)
+
+
+def methods_of(preds: Sequence[str]) -> dict[str, list[Path]]:
+    """`[NAME=]DIR` texts -> name -> folders; a name given again is another fold or seed of that method.
+
+    ValueError if two folders share a name that was not given on purpose.
+    """
+    found: dict[str, list[Path]] = {}
+    for text in preds:
+        name, folder = named_folder(text)
+        if name in found and not text.startswith(f"{name}="):
+            raise ValueError(f"two --pred share the name {name!r}; write --pred NAME=DIR")
+        found.setdefault(name, []).append(folder)
+    return found
+
+
+def sets_of(gt: str | Path) -> tuple[dict[str, Path], bool]:
+    """(name -> folder, whether they are several): one set of masks, or a folder of sets.
+
+    Loose images make one set of a folder and its sub-folders, unless these have a masks/ each. Other loose files mean
+    nothing. FileNotFoundError if there is no folder, ValueError for images that belong to none of the sets.
+    """
+    root = Path(gt)
+    if not root.is_dir():
+        raise FileNotFoundError(f"no folder {root}; --gt is a folder of masks, a test set or a folder of test sets")
+    there = sorted(path for path in root.iterdir() if not LEFT_BEHIND.match(path.name))
+    inside = [path for path in there if path.is_dir()]
+    loose = [path for path in there if path.suffix.lower() in SUFFIXES and path.is_file()]
+    masks = mask_folder(root)
+    if inside and masks.parent != root and not (loose and masks == root):
+        if loose:
+            sets = ", ".join(path.name for path in inside)
+            raise ValueError(f"{loose[0]} lies beside the test sets {sets}; move it away, or give --gt one of them")
+        return {path.name: path for path in inside}, True
+    own = root.resolve()
+    return {own.parent.name if own.name.lower() in ("mask", "masks") else own.name: root}, False
