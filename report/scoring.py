@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -194,7 +194,7 @@ def _pool(processes: int) -> Iterator:
         yield _here
 
 
-def _here(function, *arguments) -> Future:
+def _here(function: Callable, *arguments: Any) -> Future:
     future: Future = Future()
     try:
         future.set_result(function(*arguments))

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -244,7 +244,9 @@ def _terminal(found: Sequence[Block], show: Show) -> str:
     return "\n\n".join(_aligned(*table) for table in _tables(found, show, "{}*", "{}+"))
 
 
-def _tables(found: Sequence[Block], show: Show, best: str, second: str, escape: dict[str, str] | None = None):
+def _tables(
+    found: Sequence[Block], show: Show, best: str, second: str, escape: dict[str, str] | None = None
+) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """(title, header, body) of each block, with the best and the second score of each column of methods marked."""
     for block in found:
         names = _columns(show, block.protocol)
