@@ -143,7 +143,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
                         bar.set_postfix_str(f"lr={lr:.6f} | loss={loss.total.item():.6f}")
                     if reason := distributed.any_of(stop.reason):
                         save_last(epoch, done)
-                        say(f"stopped by {stop.name(reason)} at step {log.step}; go on with --resume True", flush=True)
+                        say(f"stopped by {stop.name(reason)} at step {log.step}; go on with --resume", flush=True)
                         sys.exit(reason)
                     if cfg.save_every and log.step % cfg.save_every == 0:
                         save_last(epoch, done)
