@@ -25,6 +25,7 @@ nights = Group("stop and resume", "last.pt is written after every epoch and when
 validating = Group("validation", "Official: none. Never a test set", scripts="train")
 folding = Group("folds", "the part held out is what prediction_rgb.py and test_score.py take in place of test sets")
 images = Group("images", scripts="train predict")
+augmenting = Group("augmentation", "Official: flip and rotate alone. The others are off at 0", scripts="train")
 predicting = Group("prediction", "Official: one image at a time, float32, one view", scripts="train predict", free=True)
 scoring = Group("scoring", scripts="train score", free=True)
 machine = Group("machine", free=True)
@@ -103,14 +104,24 @@ class Config:
 
     size: int | tuple[int, int] = images(352, "side, or height and width, that every image is resized to", at_least(1))
     scales: tuple[int, ...] = images((), "longer sides, one drawn per batch; (): follow size, 224 .. 352 of 352", large)
-    flip: float = images(0.5, "probability of a horizontal flip", between(0, 1))
-    rotate: float = images(10.0, "degrees, uniform in +-", at_least(0))
     train_mean: tuple[float, ...] = images(ORIGINAL[0], "RGB, on 0..255", statistics(255, ORIGINAL[0]))
     train_std: tuple[float, ...] = images(ORIGINAL[1], "likewise", statistics(255, ORIGINAL[1], spread=True))
     # Official: ImageNet's, beside training statistics of its own; to any others belong these same ones
     test_mean: tuple[float, ...] = images((), "on 0..1; (): ImageNet's, or as train_mean", statistics(1, IMAGENET[0]))
     test_std: tuple[float, ...] = images((), "likewise", statistics(1, IMAGENET[1], spread=True))
     cache: str = images("", 'decoded and resized training images: "" | ram | a folder', free=True)
+
+    flip: float = augmenting(0.5, "probability of a horizontal flip", between(0, 1))
+    rotate: float = augmenting(10.0, "degrees, uniform in +-", at_least(0))
+    vertical_flip: float = augmenting(0.0, "probability of a flip of top and bottom", between(0, 1))
+    quarter_turns: float = augmenting(0.0, "probability of a turn by 90, 180 or 270 degrees", between(0, 1))
+    zoom: float = augmenting(0.0, "0.25: by 0.8 to 1.25 about the centre, and a shift of up to 6 %", at_least(0))
+    colour: float = augmenting(
+        0.0, "0.2: brightness, contrast, saturation by +-20 %, hue by +-9 degrees", between(0, 1)
+    )
+    blur: float = augmenting(0.0, "probability of a Gaussian blur of 0.5 to 2 pixels", between(0, 1))
+    noise: float = augmenting(0.0, "largest std of Gaussian noise, in grey levels of 255", between(0, 255))
+    cutout: float = augmenting(0.0, "probability that a box of the image, not of the mask, is hidden", between(0, 1))
 
     test_batch: int = predicting(4, "images at once; same maps to rounding", at_least(1))
     test_amp: Literal["native-fp16", "native-bf16", "off"] = predicting("off", "precision of the network")
