@@ -77,7 +77,8 @@ def _parser(description: str, script: str, extra: dict[str, dict[str, Any]]) -> 
     parser = argparse.ArgumentParser(
         usage="%(prog)s [FILE.py] [--flag value ...]",
         description=description,
-        epilog="All three scripts take all fields of Config (configs/config.py) as flags, read by them or not.",
+        epilog="In brackets: the default. A list is written 224,256,288. All three scripts take all fields of Config "
+        "(configs/config.py) as flags, read by them or not.",
         formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=30),
         allow_abbrev=False,
     )
@@ -122,7 +123,8 @@ def _read(name: str, text: str, hint: Any) -> Any:
         known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if text.lower() in known:
             return known[text.lower()]
-        raise ValueError(f"{name} is {text!r}; expected True or False")
+        order = "; the config file stands before the flags" if text.endswith(".py") else ""
+        raise ValueError(f"{name} is {text!r}; expected True or False{order}")
     try:
         return hint(text)
     except ValueError:

@@ -46,7 +46,7 @@ class Config:
     """
 
     datapath: str = places("data/TrainDataset", "training pairs: image/ + mask/ (or images/ + masks/)")
-    include: str = places("", 'what the names of training pairs must contain, a pattern; "": all', pattern)
+    include: str = places("", 'regular expression that the names of training pairs must contain; "": all', pattern)
     testpath: str = places("data/TestDataset", "holds one folder per test set", free=True)
     testsets: tuple[str, ...] = places(POLYP_TESTSETS, "folders of testpath", free=True)
     savepath: str = places("saved_model/msnet", "checkpoints and the record of the run", free=True)
@@ -96,10 +96,10 @@ class Config:
     val_every: int = validating(1, "epochs from one to the next", at_least(1))
     val_score: str = validating("M_dice", "the score that chooses model-best")
 
-    group: str = folding("", 'pattern for the clip or patient in a name; "": its sub-folder, if any', pattern)
+    group: str = folding("", 'regular expression for the clip or patient in a name; "": its sub-folder', pattern)
     folds: int = folding(0, "parts that datapath is dealt into by `seed`, groups whole; 0: none", two_or_none)
     fold: int = folding(1, "the part that is held out, from 1")
-    stratify: str = folding("", "pattern for the class in a name; every fold gets its share of each", pattern)
+    stratify: str = folding("", "regular expression for the class in a name; each fold gets its share", pattern)
     split: str = folding("", "or a list: .json, .csv or .txt")
 
     size: int | tuple[int, int] = images(352, "side, or height and width, that every image is resized to", at_least(1))

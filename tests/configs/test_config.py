@@ -130,6 +130,7 @@ def test_flags_override_the_file():
         (["--epo", "3"], "did you mean 'epoch'?"),
         (["--epoch", "three"], "epoch is 'three'; expected int"),
         (["--weighted_bce", "maybe"], "expected True or False"),
+        (["--resume", "configs/demo.py"], "expected True or False; the config file stands before the flags"),
         (["configs/absent.py"], "no config file configs/absent.py"),
         (["configs/demo.py", "stray"], "unexpected argument 'stray'"),
     ],
