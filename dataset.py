@@ -17,6 +17,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from augment import AUGMENTATIONS, augmented
+from augment.flat import warp
 from configs import Config
 from files import (
     DiskCache,
@@ -52,12 +54,7 @@ def rotate(
     What comes in from outside is 0, the mean colour of a normalised image and no class; but 1 in plane `outside`.
     """
     height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
-
-    def turned(array: np.ndarray, border: float) -> np.ndarray:
-        return cv2.warpAffine(np.ascontiguousarray(array), matrix, (width, height), borderValue=border)
-
-    return turned(image, 0), np.stack([turned(plane, float(c == outside)) for c, plane in enumerate(mask)])
+    return warp(image, mask, cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1), outside)
 
 
 def resize(array: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
@@ -93,7 +90,7 @@ class Batch(NamedTuple):
 
 
 class Data(Dataset):
-    """The training pairs under `cfg.datapath`, or those given, augmented as the original does.
+    """The training pairs under `cfg.datapath`, or those given, augmented as the original does and as fields add to it.
 
     Index with a `Key`, as `Batches` does, and the random choices follow from (seed, epoch, i) alone: the same
     whichever worker makes them, and different in every epoch. A plain i draws them from torch's generator, which every
@@ -104,6 +101,7 @@ class Data(Dataset):
         self.cfg = cfg
         self.pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer) if pairs is None else pairs
         self._labels = cfg.labels
+        self._strengths = {name: float(getattr(cfg, name)) for name in AUGMENTATIONS}
         self._cache: MemoryCache | DiskCache | None = None
         if cfg.cache == "ram":
             planes = 3 + cfg.classes + bool(cfg.field_of_view)
@@ -120,16 +118,19 @@ class Data(Dataset):
         cfg = self.cfg
         if isinstance(index, tuple):
             key = Key(*index)
-            rng = np.random.default_rng((cfg.seed, key.epoch, key.i))
+            seeds: tuple[int, ...] = cfg.seed, key.epoch, key.i
         else:
             key = Key(0, index)
-            rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
+            seeds = (int(torch.randint(2**62, ()).item()),)
+        rng = np.random.default_rng(seeds)
         ready = self._cache.get(key.i, lambda: self._read(key.i)) if self._cache else self._read(key.i)
         image, mask = ready[..., :3], ready[..., 3:].transpose(2, 0, 1)
         if cfg.mode == "train":
             if rng.random() < cfg.flip:
                 image, mask = flip(image, mask)
             image, mask = rotate(image, mask, rng.uniform(-cfg.rotate, cfg.rotate), self._labels.outside)
+            statistics = cfg.train_mean, cfg.train_std
+            image, mask = augmented(image, mask, self._strengths, seeds, statistics, self._labels.outside)
         return Sample(image, mask, key.scale or int(rng.choice(cfg.scales)), self.pairs[key.i].name)
 
     def _read(self, i: int) -> np.ndarray:

@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cfg, extra = parse(
         "Predict maps of test sets, or of any folder of images.",
         arguments,
+        "predict",
         **{
             "images": {"metavar": "DIR", "help": "a folder of images, masks not needed; in place of the test sets"},
             "out": {"metavar": "DIR", "help": "where the maps of --images go"},

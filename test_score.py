@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cfg, given = parse(
         "Score folders of maps.",
         arguments,
+        "score",
         gt={"metavar": "DIR", "help": "masks, or a test set, or a folder of test sets"},
         pred={"metavar": "[NAME=]DIR", "action": "append", "default": [], "help": "maps of a method; may be repeated"},
         undefined={"choices": ("exclude", "propagate"), "default": "exclude", "help": "propagate: NaN as the original"},

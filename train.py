@@ -131,7 +131,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
                         bar.set_postfix_str(f"lr={lr:.6f} | loss={loss['total'].item():.6f}")
                     if reason := distributed.any_of(stop.reason):
                         state.save(log)
-                        say(f"stopped by {stop.name(reason)} at step {state.step}; go on with --resume True")
+                        say(f"stopped by {stop.name(reason)} at step {state.step}; go on with --resume", flush=True)
                         sys.exit(reason)
                     if cfg.save_every and state.step % cfg.save_every == 0:
                         state.save(log)

@@ -3,6 +3,7 @@
 import argparse
 import codecs
 import dataclasses
+import functools
 import io
 import runpy
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from configs.config import Config, unknown_field
+from configs.fields import Group
 
 PLAIN = str.maketrans({"±": "+-", "↑": "(up)", "↓": "(down)", "…": "...", "–": "-", "’": "'"})
 
@@ -42,22 +44,16 @@ def load(path: str | Path) -> Config:
     return found
 
 
-def parse(description: str, arguments: Sequence[str] | None = None, **extra: dict[str, Any]):
+def parse(
+    description: str, arguments: Sequence[str] | None = None, script: str = "train", **extra: dict[str, Any]
+) -> tuple[Config, argparse.Namespace]:
     """(Config, namespace of the extra flags) from `[FILE.py] [--field value ...]`; exits with 2 and one line if wrong.
 
-    `extra` maps a flag's name to the keywords of ArgumentParser.add_argument.
+    `extra` maps a flag's name to the keywords of ArgumentParser.add_argument. Every field is a flag; --help shows the
+    groups of fields that `script` (train, predict or score) reads.
     """
     print_anywhere()
-    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    parser.add_argument("config", nargs="?", help="experiment file, such as configs/polyp_msnet.py")
-    for name, keywords in extra.items():
-        parser.add_argument(f"--{name}", **keywords)
-    hints, originals = typing.get_type_hints(Config), Config()
-    group = parser.add_argument_group("fields of Config, each with the original's value unless the file says otherwise")
-    for field in dataclasses.fields(Config):
-        if field.name not in extra:
-            default = str(getattr(originals, field.name)).replace("%", "%%")
-            group.add_argument(f"--{field.name}", metavar=_metavar(hints[field.name]), help=f"default {default}")
+    parser = _parser(description, script, extra)
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
         name = unknown[0].lstrip("-").split("=")[0]
@@ -67,16 +63,54 @@ def parse(description: str, arguments: Sequence[str] | None = None, **extra: dic
         # fields that follow others follow the flags too
         following = {name: () for name, value in config.followed().items() if getattr(config, name) == value}
         changed = {
-            name: _read(name, text, hints[name])
-            for name, text in vars(given).items()
-            if name in hints and name not in extra and text is not None
+            name: _read(name, text, hint)
+            for name, hint in typing.get_type_hints(Config).items()
+            if name not in extra and (text := getattr(given, name)) is not None
         }
         return dataclasses.replace(config, **(following | changed)), given
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
 
 
-def _read(name: str, text: str, hint) -> Any:
+def _parser(description: str, script: str, extra: dict[str, dict[str, Any]]) -> argparse.ArgumentParser:
+    """Its --help: the script's own flags first, then those of Config by group, as wide as the terminal."""
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s [FILE.py] [--flag value ...]",
+        description=description,
+        epilog="In brackets: the default. A list is written 224,256,288. All three scripts take all fields of Config "
+        "(configs/config.py) as flags, read by them or not.",
+        formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=30),
+        allow_abbrev=False,
+    )
+    parser.add_argument("config", nargs="?", metavar="FILE.py", help="experiment, such as configs/polyp_msnet.py")
+    for name, keywords in extra.items():
+        parser.add_argument(f"--{name}", **keywords)
+    hints, groups = typing.get_type_hints(Config), dict[Group, Any]()
+    for field in dataclasses.fields(Config):
+        if field.name in extra:
+            continue
+        group: Group = field.metadata["group"]
+        shown = script in group.scripts.split()
+        if group not in groups:
+            # a group that shows nothing, no words about it either, is left out with its heading
+            groups[group] = parser.add_argument_group(group.title, (shown and group.about) or None)
+        words = _help(field) if shown else argparse.SUPPRESS
+        alone: dict[str, Any] = {"nargs": "?", "const": "True"} if hints[field.name] is bool else {}
+        groups[group].add_argument(f"--{field.name}", metavar=_metavar(hints[field.name]), help=words, **alone)
+    return parser
+
+
+def _help(field: dataclasses.Field) -> str:
+    """Comment and default, as one would write it on a command line."""
+    default = field.default
+    if isinstance(default, tuple) and default:
+        default = ",".join(map(str, default))
+    elif isinstance(default, float):
+        default = f"{default:g}"
+    return f"{field.metadata['comment']} [{default if default != '' else chr(34) * 2}]".replace("%", "%%")
+
+
+def _read(name: str, text: str, hint: Any) -> Any:
     """The value that a flag's text stands for; tuples are written 224,256,288."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:  # int | tuple
@@ -89,14 +123,15 @@ def _read(name: str, text: str, hint) -> Any:
         known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if text.lower() in known:
             return known[text.lower()]
-        raise ValueError(f"{name} is {text!r}; expected True or False")
+        order = "; the config file stands before the flags" if text.endswith(".py") else ""
+        raise ValueError(f"{name} is {text!r}; expected True or False{order}")
     try:
         return hint(text)
     except ValueError:
         raise ValueError(f"{name} is {text!r}; expected {_metavar(hint).lower()}") from None
 
 
-def _metavar(hint) -> str:
+def _metavar(hint: Any) -> str:
     if typing.get_origin(hint) is types.UnionType:
         return "|".join(_metavar(kind) for kind in typing.get_args(hint))
     if typing.get_origin(hint) is Literal:
@@ -107,4 +142,4 @@ def _metavar(hint) -> str:
 
 
 def _is_experiment(path: Path) -> bool:
-    return "\nconfig = " in path.read_text(encoding="utf-8")
+    return "\nconfig = Config(" in path.read_text(encoding="utf-8")

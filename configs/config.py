@@ -1,14 +1,12 @@
 """`Config`: every number of a run, with the original's value as the default."""
 
 import difflib
-import math
-import re
-import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from configs.fields import Group, above, at_least, below, between, checked, pattern, rule, statistics
 from configs.labels import Labels
 
 POLYP_TESTSETS = ("CVC-300", "CVC-ClinicDB", "Kvasir", "CVC-ColonDB", "ETIS-LaribPolypDB")
@@ -16,114 +14,139 @@ POLYP_TESTSETS = ("CVC-300", "CVC-ClinicDB", "Kvasir", "CVC-ColonDB", "ETIS-Lari
 ORIGINAL: tuple[tuple[float, ...], tuple[float, ...]] = ((124.55, 118.90, 102.94), (56.77, 55.97, 57.50))
 IMAGENET: tuple[tuple[float, ...], tuple[float, ...]] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
-# fields that a resumed run may change freely: they do not touch what is learned
-MAY_CHANGE = {
-    *("savepath", "mapspath", "testpath", "testsets", "snapshot", "mode", "before", "after"),
-    *("resume", "resume_changed", "save_every", "walltime", "device", "workers", "check_data", "save_from"),
-    *("cache", "test_batch", "test_amp", "test_scales", "test_flip"),
-    *("class_names", "protocol", "columns", "percent", "by_group"),
-}
+# how --help groups the fields; `free`: a resumed run may change them, for they do not touch what is learned
+places = Group("what and where")
+model = Group("network")
+several = Group("several classes, from label images")
+counted = Group("what counts")
+loss = Group("loss", scripts="train")
+training = Group("optimisation", scripts="train")
+nights = Group("stop and resume", "last.pt is written after every epoch and when told to stop", "train", free=True)
+validating = Group("validation", "Official: none. Never a test set", scripts="train")
+folding = Group("folds", "the part held out is what prediction_rgb.py and test_score.py take in place of test sets")
+images = Group("images", scripts="train predict")
+augmenting = Group("augmentation", "Official: flip and rotate alone. The others are off at 0", scripts="train")
+predicting = Group("prediction", "Official: one image at a time, float32, one view", scripts="train predict", free=True)
+scoring = Group("scoring", scripts="train score", free=True)
+machine = Group("machine", free=True)
+around = Group("commands", "run by this Python; {savepath} and other fields are filled in", "train", free=True)
+
+# rules of one field each
+two_or_none = rule(lambda folds: folds >= 0 and folds != 1, "0, or at least 2")
+large = rule(lambda scales: bool(scales) and min(scales) >= 64, "one or more sides of at least 64")
+factors = rule(lambda scales: bool(scales) and min(scales) > 0, "factors above 0")
 
 
 @dataclass(frozen=True)
 class Config:
     """Settings of one run; checked when made, never changed after. The original's `Config(datapath=...)` call works.
 
-    Raises ValueError for an unknown field (naming the nearest), a wrong type and a value out of range.
+    A field is its group called with the default, the comment and the rules. Raises ValueError for an unknown field
+    (naming the nearest), a wrong type and a value out of range.
     """
 
-    # what and where
-    datapath: str = "data/TrainDataset"  # training pairs: image/ + mask/ (or images/ + masks/)
-    include: str = ""  # regular expression that the names of training pairs must contain; "": all
-    testpath: str = "data/TestDataset"  # holds one folder per test set
-    testsets: tuple[str, ...] = POLYP_TESTSETS
-    savepath: str = "saved_model/msnet"  # checkpoints and the record of the run
-    mapspath: str = "maps/msnet"  # predicted maps: one folder per test set
-    mode: Literal["train", "test"] = "train"  # the original's switch; only `Data` reads it
-    snapshot: str = ""  # checkpoint to predict with
-    # network
-    network: Literal["msnet", "m2snet"] = "msnet"
-    backbone: str = "res2net50"
-    backbone_weights: str = "imagenet"  # imagenet | random | a file
-    # several classes, from label images
-    classes: int = 1  # 1: binary masks and a sigmoid; more: a softmax
-    label_values: tuple[int, ...] = ()  # grey value of each class in the label images; (): binary masks
-    class_names: tuple[str, ...] = ()  # of each class, for folders of maps and for tables; (): its grey value
-    background: int = 0  # the value that surrounds a turned image and stays out of mean scores; -1: none
-    # what counts
-    field_of_view: str = ""  # folder (name or path) with masks of what counts in loss and scores; "": everything
-    observer: str = ""  # of masks by several people, whose: the word behind its name, 1stHO, or its folder, 2nd_manual
-    # loss
-    lossnet_weights: str = "imagenet"  # imagenet | random | a file
-    lossnet_factor: float = 0.1  # 0 leaves LossNet out
-    weighted_bce: bool = False  # Official: pixel weights cancel. Paper: True
-    dice_factor: float = 0.0  # of a soft Dice loss beside the structure loss; 0, as the original, leaves it out
-    # optimisation
-    optimiser: Literal["sgd", "adamw"] = "sgd"  # transformers train with adamw
-    batch: int = 16  # images per step, over all processes
-    lr: float = 0.05  # peak
-    schedule: Literal["triangle", "poly", "cosine", "constant"] = "triangle"  # triangle: the peak is at mid-run
-    schedule_by: Literal["epoch", "step"] = "epoch"  # when the rate changes
-    warmup: float = 0.0  # epochs in which the rate grows to where the schedule begins
-    momen: float = 0.9  # momentum; of adamw its first beta
-    decay: float = 5e-4
-    nesterov: bool = True
-    backbone_lr_ratio: float = 1.0  # Official: all weights train at lr. Paper: 0.1 (backbone 0.005)
-    epoch: int = 50
-    save_from: float = 2 / 3  # checkpoints after every epoch past this part of the run
-    amp: Literal["auto", "native-fp16", "native-bf16", "apex", "off"] = "auto"  # auto: native-fp16 on CUDA, else off
-    grad_clip: float = 0.0  # largest norm of the gradient; 0 leaves it as it is, as the original
-    cudnn: bool = True  # Official: off, for an old PyTorch's sake; it costs most of the speed
-    channels_last: bool = True  # memory order of images and weights: same numbers to rounding, faster
-    compile: bool = False  # torch.compile: a slow start, then faster steps
-    sync_batchnorm: bool = False  # statistics over all processes; CUDA only
-    ema: float = 0.0  # decay of averaged weights: model-<epoch>-ema, model-best; 0: none, as the original
-    # nights: last.pt is written after every epoch, every save_every steps, and when the run is told to stop
-    resume: bool = False  # go on from <savepath>/last.pt
-    resume_changed: tuple[str, ...] = ()  # fields that may differ from the run that is resumed
-    save_every: int = 0  # steps; 0: after epochs only
-    walltime: float = 0.0  # hours after which the run saves itself and stops; 0: never
-    # validation. Official: none. Never a test set
-    valpath: str = ""  # pairs, laid out like datapath
-    val_fraction: float = 0.0  # or this part of datapath, drawn by `seed`
-    group: str = ""  # regular expression for the clip, volume or patient in a name; "": its sub-folder, if any
-    # folds. The part held out is what prediction_rgb.py and test_score.py take in place of test sets
-    folds: int = 0  # parts that datapath is dealt into by `seed`, groups whole; 0: none
-    fold: int = 1  # the part that is held out, from 1
-    stratify: str = ""  # regular expression for the class in a name; every fold gets its share of each
-    split: str = ""  # or a list: .json, .csv or .txt
-    val_every: int = 1  # epochs
-    val_score: str = "M_dice"  # the score that chooses model-best
-    # images
-    size: int | tuple[int, int] = 352  # side, or height and width, that every image is resized to
-    scales: tuple[int, ...] = ()  # the longer side of a batch, drawn for each; (): follow size, 224 .. 352 of 352
-    flip: float = 0.5  # probability of a horizontal flip
-    rotate: float = 10.0  # degrees, uniform in +-
-    train_mean: tuple[float, ...] = ORIGINAL[0]  # RGB, on 0..255
-    train_std: tuple[float, ...] = ORIGINAL[1]
-    test_mean: tuple[float, ...] = ()  # RGB, on 0..1; (): as in training. Official: ImageNet's, with its train_mean
-    test_std: tuple[float, ...] = ()  # likewise
-    cache: str = ""  # decoded and resized training images: "" | ram | a folder
-    # prediction. Official: one image at a time, float32, one view
-    test_batch: int = 4  # images at once; same maps to rounding
-    test_amp: Literal["native-fp16", "native-bf16", "off"] = "off"
-    test_scales: tuple[float, ...] = (1.0,)  # maps are averaged over these sizes of the input
-    test_flip: bool = False  # and over the mirrored input
-    # scoring
-    protocol: Literal["official", "pranet", "infnet", "binary", "layers"] = "official"  # see metrics/README.md
-    columns: tuple[str, ...] = ()  # scores that tables show, in this order; (): all of the protocol
-    percent: bool = False  # tables in per cent, but for distances
-    by_group: bool = False  # scores of each clip, volume or patient too (see `group`)
-    # machine
-    device: str = "auto"  # auto | cpu | cuda | cuda:1
-    workers: int = 8  # processes that read images, at most one per core; 0 reads in the main one
-    seed: int = 0  # Official: none. Equal seeds give equal runs, whatever `workers`
-    check_data: bool = True  # decode every training pair once before the first epoch
-    # commands around the training, run with this Python; {savepath} and other fields are filled in
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
+    datapath: str = places("data/TrainDataset", "training pairs: image/ + mask/ (or images/ + masks/)")
+    include: str = places("", 'regular expression that the names of training pairs must contain; "": all', pattern)
+    testpath: str = places("data/TestDataset", "holds one folder per test set", free=True)
+    testsets: tuple[str, ...] = places(POLYP_TESTSETS, "folders of testpath", free=True)
+    savepath: str = places("saved_model/msnet", "checkpoints and the record of the run", free=True)
+    mapspath: str = places("maps/msnet", "predicted maps: one folder per test set", free=True)
+    mode: Literal["train", "test"] = places("train", "the original's switch; only `Data` reads it", free=True)
+    snapshot: str = places("", "checkpoint to predict with", free=True)
 
-    def __new__(cls, *_, **given):
+    network: Literal["msnet", "m2snet"] = model("msnet", "of MICCAI 2021, or of arXiv 2303.10894")
+    backbone: str = model("res2net50", "the encoder; both papers have this one")
+    backbone_weights: str = model("imagenet", "imagenet | random | a file")
+
+    classes: int = several(1, "1: binary masks and a sigmoid; more: a softmax", at_least(1))
+    label_values: tuple[int, ...] = several((), "grey value of each class in the label images; (): binary masks")
+    class_names: tuple[str, ...] = several((), "for folders of maps and for tables; (): the grey values", free=True)
+    background: int = several(0, "the value that surrounds a turned image and stays out of mean scores; -1: none")
+
+    field_of_view: str = counted("", 'folder (name or path) with masks of what counts in loss and scores; "": all')
+    observer: str = counted("", "of masks by several people, whose: behind its name, 1stHO, or its folder, 2nd_manual")
+
+    lossnet_weights: str = loss("imagenet", "imagenet | random | a file")
+    lossnet_factor: float = loss(0.1, "0 leaves LossNet out", at_least(0))
+    weighted_bce: bool = loss(False, "Official: pixel weights cancel. Paper: True")
+    dice_factor: float = loss(0.0, "of a soft Dice loss beside the structure loss; 0 leaves it out", at_least(0))
+
+    optimiser: Literal["sgd", "adamw"] = training("sgd", "transformers train with adamw")
+    batch: int = training(16, "images per step, over all processes", at_least(1))
+    lr: float = training(0.05, "peak of the learning rate", above(0))
+    schedule: Literal["triangle", "poly", "cosine", "constant"] = training("triangle", "triangle peaks at mid-run")
+    schedule_by: Literal["epoch", "step"] = training("epoch", "when the learning rate changes")
+    warmup: float = training(0.0, "epochs in which the rate grows to where the schedule begins", at_least(0))
+    momen: float = training(0.9, "momentum of SGD; of adamw the first beta", between(0, 1))
+    decay: float = training(5e-4, "weight decay", at_least(0))
+    nesterov: bool = training(True, "Nesterov's momentum")
+    backbone_lr_ratio: float = training(1.0, "Official: all weights at lr. Paper: 0.1 (backbone 0.005)", at_least(0))
+    epoch: int = training(50, "passes over the training pairs", at_least(1))
+    save_from: float = training(2 / 3, "checkpoints of all epochs past this part of the run", between(0, 1), free=True)
+    amp: Literal["auto", "native-fp16", "native-bf16", "apex", "off"] = training("auto", "auto: fp16 on CUDA, else off")
+    grad_clip: float = training(0.0, "largest norm of the gradient; 0 leaves it as it is, as the original", at_least(0))
+    cudnn: bool = training(True, "Official: off, for an old PyTorch's sake; it costs most of the speed")
+    channels_last: bool = training(True, "memory order of images and weights: same numbers to rounding, faster")
+    compile: bool = training(False, "torch.compile: a slow start, then faster steps")
+    sync_batchnorm: bool = training(False, "statistics over all processes; CUDA only")
+    ema: float = training(0.0, "decay of averaged weights: model-<epoch>-ema, model-best; 0: none", below(1, "0.999"))
+
+    resume: bool = nights(False, "go on from <savepath>/last.pt")
+    resume_changed: tuple[str, ...] = nights((), "fields that may differ from the run that is resumed")
+    save_every: int = nights(0, "steps; 0: after epochs only", at_least(0))
+    walltime: float = nights(0.0, "hours after which the run saves itself and stops; 0: never", at_least(0))
+
+    valpath: str = validating("", "pairs, laid out like datapath")
+    val_fraction: float = validating(0.0, "or this part of datapath, drawn by `seed`", below(1))
+    val_every: int = validating(1, "epochs from one to the next", at_least(1))
+    val_score: str = validating("M_dice", "the score that chooses model-best")
+
+    group: str = folding("", 'regular expression for the clip or patient in a name; "": its sub-folder', pattern)
+    folds: int = folding(0, "parts that datapath is dealt into by `seed`, groups whole; 0: none", two_or_none)
+    fold: int = folding(1, "the part that is held out, from 1")
+    stratify: str = folding("", "regular expression for the class in a name; each fold gets its share", pattern)
+    split: str = folding("", "or a list: .json, .csv or .txt")
+
+    size: int | tuple[int, int] = images(352, "side, or height and width, that every image is resized to", at_least(1))
+    scales: tuple[int, ...] = images((), "longer sides, one drawn per batch; (): follow size, 224 .. 352 of 352", large)
+    train_mean: tuple[float, ...] = images(ORIGINAL[0], "RGB, on 0..255", statistics(255, ORIGINAL[0]))
+    train_std: tuple[float, ...] = images(ORIGINAL[1], "likewise", statistics(255, ORIGINAL[1], spread=True))
+    # Official: ImageNet's, beside training statistics of its own; to any others belong these same ones
+    test_mean: tuple[float, ...] = images((), "on 0..1; (): ImageNet's, or as train_mean", statistics(1, IMAGENET[0]))
+    test_std: tuple[float, ...] = images((), "likewise", statistics(1, IMAGENET[1], spread=True))
+    cache: str = images("", 'decoded and resized training images: "" | ram | a folder', free=True)
+
+    flip: float = augmenting(0.5, "probability of a horizontal flip", between(0, 1))
+    rotate: float = augmenting(10.0, "degrees, uniform in +-", at_least(0))
+    vertical_flip: float = augmenting(0.0, "probability of a flip of top and bottom", between(0, 1))
+    quarter_turns: float = augmenting(0.0, "probability of a turn by 90, 180 or 270 degrees", between(0, 1))
+    zoom: float = augmenting(0.0, "0.25: by 0.8 to 1.25 about the centre, and a shift of up to 6 %", at_least(0))
+    colour: float = augmenting(
+        0.0, "0.2: brightness, contrast, saturation by +-20 %, hue by +-9 degrees", between(0, 1)
+    )
+    blur: float = augmenting(0.0, "probability of a Gaussian blur of 0.5 to 2 pixels", between(0, 1))
+    noise: float = augmenting(0.0, "largest std of Gaussian noise, in grey levels of 255", between(0, 255))
+    cutout: float = augmenting(0.0, "probability that a box of the image, not of the mask, is hidden", between(0, 1))
+
+    test_batch: int = predicting(4, "images at once; same maps to rounding", at_least(1))
+    test_amp: Literal["native-fp16", "native-bf16", "off"] = predicting("off", "precision of the network")
+    test_scales: tuple[float, ...] = predicting((1.0,), "maps are averaged over these sizes of the input", factors)
+    test_flip: bool = predicting(False, "and over the mirrored input")
+
+    protocol: Literal["official", "pranet", "infnet", "binary", "layers"] = scoring("official", "see metrics/README.md")
+    columns: tuple[str, ...] = scoring((), "scores that tables show, in this order; (): all of the protocol")
+    percent: bool = scoring(False, "tables in per cent, but for distances")
+    by_group: bool = scoring(False, "scores of each clip, volume or patient too (see `group`)")
+
+    device: str = machine("auto", "auto | cpu | cuda | cuda:1")
+    workers: int = machine(8, "processes that read images, at most one per core; 0: the main one does", at_least(0))
+    seed: int = machine(0, "Official: none. Equal seeds give equal runs, whatever `workers`", at_least(0), free=False)
+    check_data: bool = machine(True, "decode every training pair once before the first epoch")
+
+    before: tuple[str, ...] = around((), "before the run, such as '-m tools.demo_data data/demo'")
+    after: tuple[str, ...] = around((), "such as 'prediction_rgb.py configs/my.py --snapshot {savepath}/model-{epoch}'")
+
+    def __new__(cls, *_: Any, **given: Any) -> "Config":
         # a dataclass would say "unexpected keyword argument"; users deserve the name they meant
         for name in given:
             if name not in cls.__dataclass_fields__:
@@ -133,61 +156,26 @@ class Config:
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
         for field in fields(self):
-            object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name), hints[field.name]))
+            object.__setattr__(self, field.name, checked(field.name, getattr(self, field.name), hints[field.name]))
         object.__setattr__(self, "size", one_side(self.size))
         for name, value in self.followed().items():
             if not getattr(self, name):
                 object.__setattr__(self, name, value)
-        for name in ("batch", "epoch", "classes", "val_every", "test_batch"):
-            self._require(name, getattr(self, name) >= 1, "at least 1")
-        self._require("size", min(self.sides) >= 1, "at least 1")
+        for field in fields(self):
+            for expected in field.metadata["rules"]:
+                self._require(field.name, (words := expected(getattr(self, field.name))) is None, str(words))
         self._check_labels()
-        for name in ("include", "group", "stratify"):
-            try:
-                re.compile(getattr(self, name))
-            except re.error as error:
-                self._require(name, False, f"a regular expression ({error})")
-        for name in (
-            "workers",
-            "seed",
-            "lossnet_factor",
-            "dice_factor",
-            "decay",
-            "rotate",
-            "grad_clip",
-            "save_every",
-            "walltime",
-        ):
-            self._require(name, getattr(self, name) >= 0, "at least 0")
-        self._require("backbone_lr_ratio", self.backbone_lr_ratio >= 0, "at least 0")
-        self._require("ema", 0 <= self.ema < 1, "at least 0 and below 1, such as 0.999")
-        self._require("test_scales", bool(self.test_scales) and min(self.test_scales) > 0, "factors above 0")
-        for name in ("momen", "flip", "save_from"):
-            self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
-        self._check_statistics()
-        self._require("val_fraction", 0 <= self.val_fraction < 1, "at least 0 and below 1")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """The rules that more than one field makes."""
         self._require("val_fraction", not (self.val_fraction and self.valpath), "0 where valpath is given")
         for name in self.resume_changed:
             self._require("resume_changed", name in self.__dataclass_fields__, "names of fields")
-        self._require("folds", self.folds != 1 and self.folds >= 0, "0, or at least 2")
         self._require("fold", 1 <= self.fold <= max(1, self.folds), f"from 1 to folds, {self.folds}")
-        self._require("lr", self.lr > 0, "above 0")
-        self._require("warmup", 0 <= self.warmup < self.epoch, f"at least 0 and below epoch, {self.epoch}")
-        self._require("scales", bool(self.scales) and min(self.scales) >= 64, "one or more sides of at least 64")
-        self._require(
-            "scales", min(self.sides_at(min(self.scales))) >= 64, "sides of at least 64, the shorter included"
-        )
-
-    def _check_statistics(self) -> None:
-        for part, top, likely in (("train", 255, ORIGINAL), ("test", 1, IMAGENET)):
-            for name, example in zip((f"{part}_mean", f"{part}_std"), likely, strict=True):
-                values, unit = getattr(self, name), f"on 0..{top}, such as {','.join(map(str, example))}"
-                self._require(name, len(values) == 3, f"three numbers, R G B, {unit}")
-                self._require(name, min(values) >= 0 and max(values) <= top, f"numbers {unit}")
-                self._require(name, min(values) > 0 or name.endswith("mean"), f"numbers above 0, {unit}")
-                # those of the other unit: pictures of a mean below one grey level of 255 would be black
-                wrong = max(values) < 1 if name == "train_std" else name == "train_mean" and 0 < max(values) <= 1
-                self._require(name, not wrong, f"numbers {unit}")
+        self._require("warmup", self.warmup < self.epoch, f"at least 0 and below epoch, {self.epoch}")
+        shorter = min(self.sides_at(min(self.scales)))
+        self._require("scales", shorter >= 64, "sides of at least 64, the shorter included")
 
     def _check_labels(self) -> None:
         if self.classes > 1 or self.label_values:
@@ -233,6 +221,10 @@ class Config:
             raise ValueError(f"{name} is {getattr(self, name)!r}; expected {expected}")
 
 
+# fields that a resumed run may change freely
+MAY_CHANGE = {field.name for field in fields(Config) if field.metadata["free"]}
+
+
 def one_side(size: int | Sequence[int]) -> int | tuple[int, ...]:
     """The side of a square given as a pair; other pairs and sides as they are, for records of either form."""
     pair = (size, size) if isinstance(size, int) else tuple(size)
@@ -244,28 +236,3 @@ def unknown_field(name: str) -> str:
     near = difflib.get_close_matches(name, Config.__dataclass_fields__, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(Config.__dataclass_fields__)}"
     return f"Config has no field {name!r}; {hint}"
-
-
-def _checked(name: str, value, hint):
-    """`value` as the field's type (an int passes for a float, a list for a tuple), or ValueError."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        if value in args:
-            return value
-        near = difflib.get_close_matches(str(value), args, n=1)
-        raise ValueError(
-            f"{name} is {value!r}; expected one of {', '.join(args)}" + (f"; did you mean {near[0]!r}?" if near else "")
-        )
-    if origin is types.UnionType:  # int | tuple
-        return _checked(name, value, args[isinstance(value, (tuple, list))])
-    if origin is tuple and isinstance(value, (tuple, list)) and (args[-1] is Ellipsis or len(value) == len(args)):
-        return tuple(_checked(f"{name}[{i}]", item, args[0]) for i, item in enumerate(value))
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ValueError(f"{name} is {value}; expected a finite number")
-        return float(value)
-    if origin is None and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    many = "" if args[1:] == (...,) else f"{len(args)} "
-    kind = f"a tuple of {many}{args[0].__name__}" if origin is tuple else hint.__name__
-    raise ValueError(f"{name} is {value!r} ({type(value).__name__}); expected {kind}")

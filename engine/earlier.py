@@ -21,7 +21,7 @@ def set_aside(folder: str | Path) -> None:
         os.replace(path, half / path.name)
     kept = half.rename(_next_before(folder))
     others = [path.parent for path in folder.glob("before-*/last.pt") if path.parent != kept]
-    hint = "--resume True would have gone on with it"
+    hint = "--resume would have gone on with it"
     if not (kept / "last.pt").exists():
         newest = max(others, key=_number, default=None)
         hint = "it had saved nothing to resume from" + (f"; {newest.name} has" if newest else "")

@@ -31,7 +31,7 @@ class Stop:
         self._before = {number: signal.signal(number, self._notice) for number in told}
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

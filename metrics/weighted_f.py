@@ -11,6 +11,7 @@ its column, topmost first; else, to its right, bottommost first.
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -163,7 +164,10 @@ def _smooth(image: Tensor) -> Tensor:
     return total
 
 
-def _combine(area, missed, false_positive, epsilon):
+Number = TypeVar("Number", float, Tensor)
+
+
+def _combine(area: Number, missed: Number, false_positive: Number, epsilon: float) -> Number:
     """Equations 10-12 from sums over the foreground (its area, its weighted error) and the background."""
     true_positive = area - missed
     recall = 1 - missed / area

@@ -2,6 +2,7 @@
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -103,7 +104,10 @@ def _difference(module: nn.Module, state: dict) -> str:
     return "; ".join(parts)
 
 
-def _pick(what: str, name: str, choices: dict):
+T = TypeVar("T")
+
+
+def _pick(what: str, name: str, choices: dict[str, T]) -> T:
     if name not in choices:
         near = get_close_matches(name, choices, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -116,7 +116,7 @@ def _over_all_processes(mean: Tensor, var: Tensor, n: int) -> tuple[Tensor, Tens
     return middle, all_reduce((var + (mean - middle) ** 2) * n) / count, count
 
 
-def _drop_ones_kernel(module: nn.Module, state_dict: dict, prefix: str, *_) -> None:
+def _drop_ones_kernel(module: nn.Module, state_dict: dict, prefix: str, *_: object) -> None:
     """Checkpoints written while the kernel was an nn.Conv2d carry it; it must be the constant that it stands for."""
     for name, constant in (("weight", 1), ("bias", 0)):
         value = state_dict.pop(prefix + name, None)

@@ -120,7 +120,7 @@ class M2SNet(MSNet):
     boxes = (3, 5)
 
 
-def _strip_module_prefix(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
+def _strip_module_prefix(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Checkpoints saved from a DataParallel wrapper carry `module.` before every key."""
     if not prefix and state_dict and all(key.startswith("module.") for key in state_dict):
         for key in list(state_dict):

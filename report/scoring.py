@@ -1,13 +1,14 @@
 """Scoring folders of maps: read, scored in parallel, and what was noticed on the way."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, TimeoutError, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import cv2
 import torch
@@ -136,7 +137,7 @@ def _pool(processes: int) -> Iterator:
         yield _here
 
 
-def _here(function, *arguments) -> Future:
+def _here(function: Callable, *arguments: Any) -> Future:
     future: Future = Future()
     try:
         future.set_result(function(*arguments))

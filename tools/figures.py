@@ -175,7 +175,7 @@ def _file_name(text: str) -> str:
     return re.sub(r"[^\w.=+-]+", "-", text)
 
 
-def _save(figure, path: Path) -> Path:
+def _save(figure: plt.Figure, path: Path) -> Path:
     for suffix in (".pdf", ".png"):
         with whole_file(path.with_name(path.name + suffix)) as file:
             figure.savefig(file, format=suffix[1:], dpi=300)

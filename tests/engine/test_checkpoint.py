@@ -101,7 +101,7 @@ def test_every_earlier_run_stays_whole_in_a_folder_of_its_own(tmp_path, capsys):
     first, _, third = capsys.readouterr().out.splitlines()
     assert first.endswith(
         "is now in before-1/ (last.pt, log.csv, config.json, split.json, tensorboard, model-1); "
-        "--resume True would have gone on with it"
+        "--resume would have gone on with it"
     )
     assert third.endswith("(config.json, tensorboard); it had saved nothing to resume from; before-2 has")
 
