@@ -70,7 +70,7 @@ def test_two_processes_of_four_images_equal_one_of_eight(tmp_path):
     import dataclasses
 
     write_demo_data(tmp_path, train=17, test=1)
-    fields = dataclasses.asdict(small(tmp_path, backbone="res2net50", batch=8, lr=1e-3, scales=(64, 80)))
+    fields = dataclasses.asdict(small(tmp_path, batch=8, lr=1e-3, scales=(64, 80)))
     found = []
     for size in (1, 2):
         together(steps, size, fields, str(tmp_path / f"model-{size}"))
