@@ -1,6 +1,7 @@
 """Train MSNet or M2SNet: python train.py configs/polyp_msnet.py [--field value ...]"""
 
 import dataclasses
+import math
 import sys
 import textwrap
 import warnings
@@ -17,16 +18,16 @@ from tqdm import tqdm
 
 import net
 from configs import MAY_CHANGE, ORIGINAL, Config, errors_in_one_line, one_side, outlived_output, parse
-from dataset import Batches, Data
+from dataset import Batches, Data, HeldOut, held_out_batch
 from engine import checkpoint, distributed, earlier, lock, machine, record
 from engine.loading import Loader, silent
 from engine.log import Log
 from engine.precision import Precision
 from engine.stop import Stop
+from engine.validation import Choice, better, validate
 from files import Pair, Parts, check_pairs, find_pairs, hold_out, split_pairs, write_split
 from lossnet import LossNet, total_loss
-from metrics import score_names
-from validation import better, validate
+from metrics import PROTOCOLS, score_names
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -163,7 +164,7 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
                 log.panel("train/image | mask | map", image, mask, activated(logits))
             if validates:
                 candidate = averaged.module if averaged else network
-                score = validate(candidate, pairs.validation, cfg, team, log)
+                score = validate(candidate, held_out(pairs.validation, cfg, team), chosen_by(cfg), team, log)
                 log.scalar(f"validation/{cfg.val_score}", score)
                 line += f" | {cfg.val_score}={score:.4f}"
                 if better(cfg.val_score, score, best):
@@ -176,8 +177,10 @@ def train_with(team: distributed.Team, cfg: Config) -> Path:
 
 def check(cfg: Config) -> None:
     """ValueError for settings that only the scores can judge."""
-    if cfg.val_score not in score_names("official"):
-        raise ValueError(f"val_score is {cfg.val_score!r}; expected one of {', '.join(score_names('official'))}")
+    if cfg.val_score not in (known := score_names(cfg.val_protocol)):
+        others = [name for name in PROTOCOLS if cfg.val_score in score_names(name)]
+        hint = f"; it is a score of val_protocol {', '.join(others)}" if others else ""
+        raise ValueError(f"val_score is {cfg.val_score!r}; expected one of {', '.join(known)}{hint}")
 
 
 def mixes(cfg: Config) -> Iterator[str]:
@@ -201,6 +204,17 @@ def build_loader(cfg: Config, pairs: list[Pair], team: distributed.Team, say: Ca
     planes = 3 + cfg.classes + bool(cfg.field_of_view)
     largest = -(-cfg.batch // team.size) * planes * max(cfg.scales) ** 2 * 4
     return Loader(data, data.collate, cfg.workers, largest, team.device, say, batch_sampler=batches), batches
+
+
+def held_out(pairs: list[Pair], cfg: Config, team: distributed.Team) -> Loader:
+    """What this process validates on: its share of the pairs, images and masks read in processes."""
+    data, largest = HeldOut(pairs[team.rank :: team.size], cfg), cfg.test_batch * 3 * math.prod(cfg.sides) * 4
+    # training has said where shared memory is short
+    return Loader(data, held_out_batch, cfg.workers, largest, team.device, silent, batch_size=cfg.test_batch)
+
+
+def chosen_by(cfg: Config) -> Choice:
+    return Choice(cfg.val_protocol, cfg.val_score, cfg.labels.classes, cfg.labels.scored)
 
 
 def to_device(image: Tensor, cfg: Config, device: torch.device) -> Tensor:

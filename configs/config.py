@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from configs.labels import Labels
 
+Protocol = Literal["official", "pranet", "infnet", "binary", "layers"]
 POLYP_TESTSETS = ("CVC-300", "CVC-ClinicDB", "Kvasir", "CVC-ColonDB", "ETIS-LaribPolypDB")
 # mean and std that the original trains with, on 0..255, and predicts with, on 0..1
 ORIGINAL: tuple[tuple[float, ...], tuple[float, ...]] = ((124.55, 118.90, 102.94), (56.77, 55.97, 57.50))
@@ -88,7 +89,8 @@ class Config:
     stratify: str = ""  # regular expression for the class in a name; every fold gets its share of each
     split: str = ""  # or a list: .json, .csv or .txt
     val_every: int = 1  # epochs
-    val_score: str = "M_dice"  # the score that chooses model-best
+    val_protocol: Protocol = "official"  # of the score that chooses model-best
+    val_score: str = "M_dice"  # the score of that protocol that chooses model-best
     # images
     size: int | tuple[int, int] = 352  # side, or height and width, that every image is resized to
     scales: tuple[int, ...] = ()  # the longer side of a batch, drawn for each; (): follow size, 224 .. 352 of 352
@@ -105,7 +107,7 @@ class Config:
     test_scales: tuple[float, ...] = (1.0,)  # maps are averaged over these sizes of the input
     test_flip: bool = False  # and over the mirrored input
     # scoring
-    protocol: Literal["official", "pranet", "infnet", "binary", "layers"] = "official"  # see metrics/README.md
+    protocol: Protocol = "official"  # see metrics/README.md
     columns: tuple[str, ...] = ()  # scores that tables show, in this order; (): all of the protocol
     percent: bool = False  # tables in per cent, but for distances
     by_group: bool = False  # scores of each clip, volume or patient too (see `group`)

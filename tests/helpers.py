@@ -10,7 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import net
+import train
 from configs import Config
+from engine import distributed
+from engine.log import Log
+from engine.validation import validate
+from files import Pair
 from tests.golden import recipe
 
 
@@ -64,6 +69,12 @@ def small(folder: Path, **fields) -> Config:
         "device": "cpu",
     }
     return Config(**(defaults | fields))
+
+
+def validated(network: nn.Module, pairs: list[Pair], cfg: Config, log: Log) -> float:
+    """The validation score of one process alone."""
+    team = distributed.Team(0, 1, torch.device("cpu"))
+    return validate(network, train.held_out(pairs, cfg, team), train.chosen_by(cfg), team, log)
 
 
 def losses(folder: Path) -> list[float]:

@@ -17,7 +17,7 @@ from engine import checkpoint, machine
 from engine.precision import Precision
 from files import find_pairs, writing
 from net.backbones.res2net import Res2Net50
-from tests.helpers import Tiny, losses, small
+from tests.helpers import Tiny, losses, small, validated
 
 
 def test_lr_peaks_mid_run_at_the_configs_lr():
@@ -265,8 +265,8 @@ def test_the_best_model_is_the_network_that_was_scored(polyp_folder, tiny, capsy
     assert sorted(path.name for path in saved.glob("model-*")) == ["model-4", "model-4-ema", "model-best"]
     network, log = Tiny(), train.Log(polyp_folder / "log.csv")
     network.load_state_dict(torch.load(saved / "model-best", weights_only=True), strict=True)
-    team, pairs = train.distributed.Team(0, 1, torch.device("cpu")), train.pairs_of_run(cfg).validation
-    assert train.validate(network, pairs, cfg, team, log) == pytest.approx(min(printed), abs=6e-5)
+    pairs = train.pairs_of_run(cfg).validation
+    assert validated(network, pairs, cfg, log) == pytest.approx(min(printed), abs=6e-5)
     log.close()
 
 
@@ -313,14 +313,13 @@ def test_a_class_that_no_held_out_mask_shows_has_no_part_in_the_score(tmp_path, 
     torch.nn.init.zeros_(nothing.head[0].weight)
     with torch.no_grad():
         nothing.head[0].bias.copy_(torch.tensor([50.0, 0.0, 0.0]))
-    team = train.distributed.Team(0, 1, torch.device("cpu"))
     with pytest.warns(UserWarning, match="no mask of the 3 held out shows rim: M_dice is the mean of 1 of 2 classes"):
-        assert train.validate(nothing, find_pairs(tmp_path), cfg, team, log) < 0.3
+        assert validated(nothing, find_pairs(tmp_path), cfg, log) < 0.3
     for path in (tmp_path / "masks").iterdir():
         write_png(path, np.zeros((64, 64), np.uint8))
     with (
         pytest.warns(UserWarning, match="shows core, rim: M_dice is the mean of 0 of 2 classes"),
         pytest.warns(UserWarning, match="M_dice is undefined for every image held out; no checkpoint is chosen"),
     ):
-        assert np.isnan(train.validate(nothing, find_pairs(tmp_path), cfg, team, log))
+        assert np.isnan(validated(nothing, find_pairs(tmp_path), cfg, log))
     log.close()

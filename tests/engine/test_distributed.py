@@ -12,11 +12,10 @@ import train
 from engine import checkpoint, distributed
 from files import find_pairs
 from net.blocks import BoxView
-from tests.helpers import Tiny, losses, small
+from tests.helpers import Tiny, losses, small, validated
 from tests.lives import server
 from tests.test_resume import start, wait_for
 from tools.demo_data import write_demo_data
-from validation import validate
 
 
 def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
@@ -123,9 +122,8 @@ def test_a_run_of_two_processes_goes_on_with_one_and_validates_every_image_once(
     network = train.net.load_checkpoint(train.net.build(), polyp_folder / "saved" / "model-best")
     cfg = small(polyp_folder, **fields)
     _, held_out, _ = train.pairs_of_run(cfg)
-    alone = distributed.Team(0, 1, torch.device("cpu"))
     log = train.Log(polyp_folder / "log.csv")
-    assert validate(network, held_out, cfg, alone, log) == pytest.approx(best, abs=1e-6)
+    assert validated(network, held_out, cfg, log) == pytest.approx(best, abs=1e-6)
     log.close()
     train.train(small(polyp_folder, epoch=4, resume=True, resume_changed=("epoch",), **fields))
     assert losses(polyp_folder)[:2] == first
