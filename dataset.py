@@ -258,11 +258,56 @@ def test_batch(images: Sequence[TestImage]) -> TestBatch:
 test_batch.__test__ = False  # type: ignore[attr-defined] # as above
 
 
+# ------------------------------------------------------------------------------------------------- held-out pairs
+
+
+class HeldOutImage(NamedTuple):
+    """A test image, and what its map is scored against, both at native size."""
+
+    image: TestImage
+    planes: np.ndarray  # (C, h, w) uint8, 255 where the class is
+    within: np.ndarray | None  # (h, w) bool, True where it counts; None: everywhere
+
+
+class HeldOut(Dataset):
+    """Pairs to validate on: the image as `TestImages` gives it, its masks as they are scored."""
+
+    def __init__(self, pairs: Sequence[Pair], cfg: Config):
+        self.pairs, self._labels = pairs, cfg.labels
+        self._images = TestImages({pair.name: pair.image for pair in pairs}, cfg)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> HeldOutImage:
+        pair = self.pairs[index]
+        within = read_mask(pair.within) > 127 if pair.within else None
+        return HeldOutImage(self._images[index], read_planes(pair.masks, self._labels), within)
+
+
+class HeldOutBatch(NamedTuple):
+    """Images ready for the network (N, 3, H, W); native size (height, width), planes and field of view of each."""
+
+    image: Tensor
+    sizes: list[tuple[int, int]]
+    planes: list[np.ndarray]
+    within: list[np.ndarray | None]
+
+
+def held_out_batch(images: Sequence[HeldOutImage]) -> HeldOutBatch:
+    """Collate for `HeldOut`."""
+    image, sizes, _ = test_batch([x.image for x in images])
+    return HeldOutBatch(image, sizes, [x.planes for x in images], [x.within for x in images])
+
+
 __all__ = [
     "Batch",
     "Batches",
     "Config",
     "Data",
+    "HeldOut",
+    "HeldOutBatch",
+    "HeldOutImage",
     "Key",
     "Pair",
     "Sample",
@@ -270,5 +315,6 @@ __all__ = [
     "TestImage",
     "TestImages",
     "find_pairs",
+    "held_out_batch",
     "test_batch",
 ]

@@ -1,13 +1,13 @@
 """Train MSNet or M2SNet: python train.py configs/polyp_msnet.py [--field value ...]"""
 
 import dataclasses
+import math
 import sys
 import textwrap
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -16,17 +16,17 @@ from tqdm import tqdm
 
 import net
 from configs import Config, as_begun, errors_in_one_line, notes, outlived_output, parse, require_same
-from dataset import Batches, Data
+from dataset import Batches, Data, HeldOut, held_out_batch
 from engine import checkpoint, distributed, earlier, lock, machine, optim, record
+from engine.inference import Predictor
 from engine.loading import Loader, silent
 from engine.log import Log
 from engine.precision import Precision
 from engine.state import State
 from engine.stop import Stop
-from files import check_pairs, parts_of_run, write_split
+from engine.validation import better, chosen_by, validate
+from files import Pair, check_pairs, parts_of_run, write_split
 from lossnet import Criterion, LossNet, dice_loss, msnet_terms
-from metrics import score_names
-from validation import better, validate
 
 WEIGHTS: dict[str, bool] = {"imagenet": True, "random": False}  # what else a Config says is a file
 
@@ -39,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def train(cfg: Config) -> Path:
     """One run, from the start or from <savepath>/last.pt; returns the last checkpoint, `<run folder>/model-<epoch>`."""
-    if cfg.val_score not in score_names("official"):
-        raise ValueError(f"val_score is {cfg.val_score!r}; expected one of {', '.join(score_names('official'))}")
+    chosen_by(cfg)
     before, after = record.filled(cfg.before, cfg), record.filled(cfg.after, cfg)
     with distributed.team(machine.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
         if team.writes:
@@ -80,7 +79,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     network = build_network(cfg, team).to(device, memory_format=layout)  # type: ignore[call-overload]
     criterion = build_criterion(cfg, device, layout)
     make = optim.OPTIMISERS["apex_sgd" if precision.apex_sgd and cfg.optimiser == "sgd" else cfg.optimiser]
-    optimiser = make(groups_of(network, cfg.backbone_lr_ratio), cfg.lr, cfg.momen, cfg.decay, cfg.nesterov)
+    optimiser = make(optim.groups_of(network, cfg.backbone_lr_ratio), cfg.lr, cfg.momen, cfg.decay, cfg.nesterov)
     network, optimiser = precision.prepare(network, optimiser)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(cfg.ema), use_buffers=True) if cfg.ema else None
     trained = {"network": network, "optimiser": optimiser, "scaler": precision.scaler, "ema": averaged}
@@ -153,7 +152,8 @@ def run(cfg: Config, team: distributed.Team) -> Path:
                 log.panel("train/image | mask | map", image, mask, net.probabilities(logits))
             if validates:
                 candidate = averaged.module if averaged else network
-                score = validate(candidate, pairs.validation, cfg, team, log)
+                predictor = Predictor(candidate, device, probabilities=net.probabilities)
+                score = validate(predictor, held_out(pairs.validation, cfg, team), chosen_by(cfg), team, log)
                 log.scalar(f"validation/{cfg.val_score}", score)
                 line += f" | {cfg.val_score}={score:.4f}"
                 if better(cfg.val_score, score, state.best):
@@ -170,21 +170,17 @@ def keeps(cfg: Config, epoch: int) -> bool:
     return epoch > cfg.epoch * cfg.save_from or epoch + 1 == cfg.epoch
 
 
+def held_out(pairs: list[Pair], cfg: Config, team: distributed.Team) -> Loader:
+    """What this process validates on: its share of the pairs, images and masks read in processes."""
+    data, size = HeldOut(pairs[team.rank :: team.size], cfg), cfg.test_batch * 3 * math.prod(cfg.sides) * 4
+    # training has said where shared memory is short
+    return Loader(data, held_out_batch, cfg.workers, size, team.device, silent, batch_size=cfg.test_batch)
+
+
 def build_network(cfg: Config, team: distributed.Team) -> nn.Module:
     pretrained = WEIGHTS.get(cfg.backbone_weights, cfg.backbone_weights)
     network = net.build(cfg.network, cfg.backbone, cfg.classes, pretrained=pretrained)
     return distributed.synchronised(network, team) if cfg.sync_batchnorm else network
-
-
-def groups_of(network: nn.Module, backbone_lr_ratio: float) -> list[dict[str, Any]]:
-    """The weights of the backbone and the rest, each group with its ratio to the learning rate.
-
-    Official: the groups look for a name that nothing has, so all weights train at lr. Paper: the backbone at a tenth.
-    """
-    named = list(network.named_parameters())
-    backbone = [weight for name, weight in named if name.startswith("resnet.")]
-    rest = [weight for name, weight in named if not name.startswith("resnet.")]
-    return [{"params": backbone, "ratio": backbone_lr_ratio}, {"params": rest, "ratio": 1.0}]
 
 
 def build_criterion(cfg: Config, device: torch.device, layout: torch.memory_format) -> Criterion:

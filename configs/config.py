@@ -9,6 +9,7 @@ from typing import Any, Literal
 from configs.fields import Group, above, at_least, below, between, checked, pattern, rule, statistics
 from configs.labels import Labels
 
+Protocol = Literal["official", "pranet", "infnet", "binary", "layers"]
 POLYP_TESTSETS = ("CVC-300", "CVC-ClinicDB", "Kvasir", "CVC-ColonDB", "ETIS-LaribPolypDB")
 # mean and std that the original trains with, on 0..255, and predicts with, on 0..1
 ORIGINAL: tuple[tuple[float, ...], tuple[float, ...]] = ((124.55, 118.90, 102.94), (56.77, 55.97, 57.50))
@@ -99,7 +100,8 @@ class Config:
     valpath: str = validating("", "pairs, laid out like datapath")
     val_fraction: float = validating(0.0, "or this part of datapath, drawn by `seed`", below(1))
     val_every: int = validating(1, "epochs from one to the next", at_least(1))
-    val_score: str = validating("M_dice", "the score that chooses model-best")
+    val_protocol: Protocol = validating("official", "of the score that chooses model-best")
+    val_score: str = validating("M_dice", "the score of that protocol that chooses model-best")
 
     group: str = folding("", 'regular expression for the clip or patient in a name; "": its sub-folder', pattern)
     folds: int = folding(0, "parts that datapath is dealt into by `seed`, groups whole; 0: none", two_or_none)
@@ -133,7 +135,7 @@ class Config:
     test_scales: tuple[float, ...] = predicting((1.0,), "maps are averaged over these sizes of the input", factors)
     test_flip: bool = predicting(False, "and over the mirrored input")
 
-    protocol: Literal["official", "pranet", "infnet", "binary", "layers"] = scoring("official", "see metrics/README.md")
+    protocol: Protocol = scoring("official", "see metrics/README.md")
     columns: tuple[str, ...] = scoring((), "scores that tables show, in this order; (): all of the protocol")
     percent: bool = scoring(False, "tables in per cent, but for distances")
     by_group: bool = scoring(False, "scores of each clip, volume or patient too (see `group`)")

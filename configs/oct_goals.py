@@ -24,4 +24,6 @@ config = Config(
     class_names=("RNFL", "GCIPL", "choroid", "background"),
     background=255,
     protocol="layers",
+    val_protocol="layers",  # what validation, if asked for, chooses by; MED, the edge distance in pixels, is the other
+    val_score="Dice",
 )

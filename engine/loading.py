@@ -49,6 +49,7 @@ class Loader:
         **batches: Any,
     ):
         """batches: batch_size or batch_sampler, as DataLoader takes them."""
+        self.count = len(data)  # type: ignore[arg-type] # images, where batches are of their indices
         processes = workers(wanted)
         shared = processes > 0 and enough_shared_memory(processes, batch_bytes, say)
         self._loader = DataLoader(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 
 # ------------------------------------------------------------------------------------------------------- optimisers
 
@@ -37,6 +38,17 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adam
 
 def _fused(groups: list[dict]) -> bool:
     return groups[0]["params"][0].device.type in ("cpu", "cuda")
+
+
+def groups_of(network: nn.Module, backbone_lr_ratio: float) -> list[dict[str, Any]]:
+    """The weights of the backbone and the rest, each group with its ratio to the learning rate.
+
+    Official: the groups look for a name that nothing has, so all weights train at lr. Paper: the backbone at a tenth.
+    """
+    named = list(network.named_parameters())
+    backbone = [weight for name, weight in named if name.startswith("resnet.")]
+    rest = [weight for name, weight in named if not name.startswith("resnet.")]
+    return [{"params": backbone, "ratio": backbone_lr_ratio}, {"params": rest, "ratio": 1.0}]
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:

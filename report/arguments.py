@@ -58,3 +58,8 @@ def sets_of(gt: str | Path) -> tuple[dict[str, Path], bool]:
         return {path.name: path for path in inside}, True
     own = root.resolve()
     return {own.parent.name if own.name.lower() in ("mask", "masks") else own.name: root}, False
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """0,80,160 -> (0, 80, 160)"""
+    return tuple(int(word) for word in text.split(","))

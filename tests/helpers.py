@@ -11,7 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import net
+import train
 from configs import Config
+from engine import distributed
+from engine.inference import Predictor
+from engine.log import Log
+from engine.validation import chosen_by, validate
+from files import Pair
 from metrics import Scores
 from net.backbones import IMAGENET, Backbone
 from tests.golden import recipe
@@ -74,6 +80,13 @@ def small(folder: Path, **fields) -> Config:
 def all_losses(value: float) -> dict[str, Tensor]:
     """What the original's criterion gives, as if every loss were `value`."""
     return dict.fromkeys(("total", "structure", "lossnet"), torch.tensor(value))
+
+
+def validated(network: nn.Module, pairs: list[Pair], cfg: Config, log: Log) -> float:
+    """The validation score of one process alone."""
+    team = distributed.Team(0, 1, torch.device("cpu"))
+    predictor = Predictor(network, team.device, probabilities=net.probabilities)
+    return validate(predictor, train.held_out(pairs, cfg, team), chosen_by(cfg), team, log)
 
 
 def losses(folder: Path) -> list[float]:

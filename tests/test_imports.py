@@ -8,8 +8,7 @@ import pytest
 from tests.conftest import ROOT
 
 MAY_IMPORT = {
-    "train": {"configs", "files", "dataset", "net", "lossnet", "engine", "metrics", "validation"},
-    "validation": {"configs", "files", "dataset", "net", "engine", "metrics"},
+    "train": {"configs", "files", "dataset", "net", "lossnet", "engine", "metrics"},
     "prediction_rgb": {"configs", "files", "dataset", "net", "engine"},
     "test_score": {"configs", "files", "metrics", "report"},
     "dataset": {"configs", "files", "augment"},
@@ -20,9 +19,9 @@ MAY_IMPORT = {
     "lossnet": {"weights"},
     "metrics": set(),
     "weights": set(),
-    "engine": {"files", "weights"},
+    "engine": {"files", "metrics", "weights"},
     "report": {"files", "metrics", "configs"},
-    "tools": {"report", "net", "lossnet", "metrics", "files", "dataset", "configs", "engine"},
+    "tools": {"report", "weights", "net", "lossnet", "metrics", "files", "dataset", "configs", "engine"},
 }
 # what a machine with a GPU must have for `pytest -m gpu`: requirements.txt, pytest and hypothesis, matplotlib
 ON_ANY_MACHINE = {"torch", "torchvision", "numpy", "scipy", "cv2", "PIL", "tqdm", "tensorboard", "matplotlib"}

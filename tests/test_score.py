@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,21 +12,6 @@ from PIL import Image
 import test_score
 from report import layout, scoring
 from tests.conftest import GOLDEN
-
-
-@pytest.fixture
-def sets(tmp_path, write_png):
-    """tmp/gt/{one,two}/masks and tmp/{good,bad}/{one,two}: two data sets, two methods, the good one better."""
-    rng = np.random.default_rng(0)
-    for dataset in ("one", "two"):
-        for i in range(6):
-            mask = np.zeros((40, 50), np.uint8)
-            mask[8 + i : 28, 10:30] = 255
-            write_png(tmp_path / "gt" / dataset / "masks" / f"{i}.png", mask)
-            for method, shift in (("good", 1), ("bad", 6)):
-                grey = cv2.GaussianBlur(np.roll(mask, shift + i, 1), (0, 0), 2) // 2 + rng.integers(0, 40, mask.shape)
-                write_png(tmp_path / method / dataset / f"{i}.png", grey.astype(np.uint8))
-    return tmp_path
 
 
 def run(*arguments, capsys=None) -> str:

@@ -27,7 +27,7 @@ def test_lr_peaks_mid_run_at_the_configs_lr():
 
 def test_the_backbone_is_a_group_of_its_own_at_its_own_ratio():
     network = net.build()
-    optimiser = optim.sgd(train.groups_of(network, 0.1), 0.05, 0.9, 5e-4, True)
+    optimiser = optim.sgd(optim.groups_of(network, 0.1), 0.05, 0.9, 5e-4, True)
     optim.set_learning_rate(optimiser, 0.05)
     backbone, rest = optimiser.param_groups
     assert (backbone["lr"], rest["lr"]) == (pytest.approx(0.005), 0.05)

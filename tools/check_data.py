@@ -30,17 +30,11 @@ from files import (
     survey,
     write_picture,
 )
+from report.arguments import numbers
+from report.drawing import COLOURS, Colour, evenly
 
 CELL = 192  # side of a picture on the sheet, in pixels
 COLUMNS = 6
-COLOURS = {  # blue, green, red
-    "green": (0, 255, 0),
-    "orange": (0, 160, 255),
-    "blue": (255, 160, 0),
-    "magenta": (200, 0, 255),
-    "yellow": (0, 255, 255),
-    "cyan": (255, 255, 0),
-}
 
 
 def main() -> None:
@@ -116,14 +110,13 @@ def write_sheet(
     out: Path,
     most: int = 24,
     labels: Labels = BINARY,
-    colours: dict[int, tuple[int, int, int]] | None = None,
+    colours: dict[int, Colour] | None = None,
 ) -> None:
     """A grid of at most `most` images, each with its name and the outline of its mask.
 
     Of label images the outlines of those values that have a colour (blue, green, red).
     """
-    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int))
-    cells = [_cell(pairs[i], labels, colours or {}) for i in chosen]
+    cells = [_cell(pair, labels, colours or {}) for pair in evenly(pairs, most)]
     blank = np.full_like(cells[0], 255)
     cells += [blank] * (-len(cells) % min(COLUMNS, len(cells)))
     columns = min(COLUMNS, len(cells))
@@ -131,12 +124,7 @@ def write_sheet(
     write_picture(out, np.concatenate(rows))
 
 
-def numbers(text: str) -> tuple[int, ...]:
-    """0,80,160 -> (0, 80, 160)"""
-    return tuple(int(part) for part in text.split(","))
-
-
-def _cell(pair: Pair, labels: Labels, colours: dict[int, tuple[int, int, int]]) -> np.ndarray:
+def _cell(pair: Pair, labels: Labels, colours: dict[int, Colour]) -> np.ndarray:
     image, planes = read_image(pair.image), read_planes(pair.masks, labels)
     scale = CELL / max(image.shape[:2])
     side = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))

@@ -16,22 +16,20 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from PIL import Image
 
 from configs import Labels, errors_in_one_line, print_anywhere
 from files import find_images, folders_of, read_image, require_apart, require_writable, whole_file
 from metrics import PROTOCOLS, lower_is_better
 from report import cases, reading, scoring
-from report.arguments import methods_of, sets_of
+from report.arguments import methods_of, numbers, sets_of
 from report.cases import Job
-from tools.check_data import numbers
+from report.drawing import colour_errors
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 WIDTH = 3.4  # inches: a column of a two-column paper
 STYLES = ("-", "--", "-.", ":")
-HIT, FALSE_ALARM, MISSED = (0, 158, 115), (213, 94, 0), (0, 114, 178)  # told apart by colour-blind readers
 plt.rcParams.update({"font.size": 8, "legend.fontsize": 7, "lines.linewidth": 1.2, "pdf.fonttype": 42})
 
 
@@ -159,16 +157,6 @@ def panels(jobs: Sequence[Job], images: dict[str, Path], by: str, count: int, ou
     for axis in grid.flat:
         axis.set(xticks=[], yticks=[])
     return _save(figure, out.with_name(out.name + f"-worst-{_file_name(first.method)}"))
-
-
-def colour_errors(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 of a map cut above 127 and a gt cut at half its maximum: hit, false alarm, missed, else black."""
-    if pred.shape != gt.shape:
-        pred = np.asarray(Image.fromarray(pred).resize(gt.shape[::-1]))
-    hit, truth = pred > 127, gt > gt.max() // 2
-    picture = np.zeros((*gt.shape, 3), np.uint8)
-    picture[hit & truth], picture[hit & ~truth], picture[~hit & truth] = HIT, FALSE_ALARM, MISSED
-    return picture
 
 
 def _file_name(text: str) -> str:

@@ -28,8 +28,8 @@ from files import (
     require_picture,
     write_picture,
 )
-from report.arguments import methods_of
-from tools.check_data import COLOURS, numbers
+from report.arguments import methods_of, numbers
+from report.drawing import COLOURS, Colour, evenly, in_colours
 
 HEIGHT = 160  # of every cell, in pixels
 GAP = 4
@@ -82,7 +82,7 @@ def write_panel(
             f"no image of {images} has a mask in {masks} and a map in {', '.join(map(str, maps.values()))}"
         )
     values = {title: 0 if labels.values else mask_value(list_images(folder).values()) for title, folder in maps.items()}
-    chosen = [shared[i] for i in np.unique(np.linspace(0, len(shared) - 1, min(most, len(shared))).round().astype(int))]
+    chosen = evenly(shared, most)
     colours = _colours(names["mask"][chosen[0]], labels)
     rows = [
         [
@@ -97,7 +97,7 @@ def write_panel(
     write_picture(out, np.concatenate(sheet)[..., ::-1])
 
 
-def _colours(mask: Sequence[Path], labels: Labels) -> dict[int, tuple[int, int, int]]:
+def _colours(mask: Sequence[Path], labels: Labels) -> dict[int, Colour]:
     """Value -> colour (blue, green, red); what there is most of in one label image stays black."""
     if not labels.values:
         return {}
@@ -106,18 +106,12 @@ def _colours(mask: Sequence[Path], labels: Labels) -> dict[int, tuple[int, int, 
     return {around: (0, 0, 0)} | dict(zip(others, cycle(COLOURS.values())))
 
 
-def _drawn(
-    paths: Sequence[Path], labels: Labels, colours: dict[int, tuple[int, int, int]], value: int | None
-) -> np.ndarray:
+def _drawn(paths: Sequence[Path], labels: Labels, colours: dict[int, Colour], value: int | None) -> np.ndarray:
     """A mask or, with the `mask_value` of its folder, a map; of a label image each value in its colour."""
     if not colours:
         grey = read_gt(paths)[0] if value is None else read_map(paths[0], value)[0]
         return _cell(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
-    image = read_labels(paths, labels)
-    picture = np.zeros((*image.shape, 3), np.uint8)
-    for value, colour in colours.items():
-        picture[image == value] = colour[::-1]
-    return _cell(picture)
+    return _cell(in_colours(read_labels(paths, labels), colours))
 
 
 def _cell(picture: np.ndarray) -> np.ndarray:

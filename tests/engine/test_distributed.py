@@ -15,10 +15,9 @@ from engine.loading import Loader
 from files import find_pairs
 from lossnet import Criterion, msnet_terms
 from net.blocks import BoxView
-from tests.helpers import Tiny, losses, small
+from tests.helpers import Tiny, losses, small, validated
 from tests.lives import server, start, wait_for
 from tools.demo_data import write_demo_data
-from validation import validate
 
 
 def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
@@ -32,7 +31,7 @@ def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
         torch.manual_seed(0)
         precision = train.Precision("off", team.device)
         network = train.build_network(cfg, team).double()
-        optimiser = optim.sgd(train.groups_of(network, 1.0), cfg.lr, cfg.momen, cfg.decay, cfg.nesterov)
+        optimiser = optim.sgd(optim.groups_of(network, 1.0), cfg.lr, cfg.momen, cfg.decay, cfg.nesterov)
         optim.set_learning_rate(optimiser, cfg.lr)
         model, criterion = distributed.wrap(network, team), Criterion(msnet_terms())
         data = Data(cfg, find_pairs(cfg.datapath))
@@ -128,9 +127,8 @@ def test_a_run_of_two_processes_goes_on_with_one_and_validates_every_image_once(
     network = train.net.load(train.net.build(), polyp_folder / "saved" / "model-best")
     cfg = small(polyp_folder, **fields)
     _, held_out, _ = train.parts_of_run(cfg)
-    alone = distributed.Team(0, 1, torch.device("cpu"))
     log = train.Log(polyp_folder / "log.csv")
-    assert validate(network, held_out, cfg, alone, log) == pytest.approx(best, abs=1e-6)
+    assert validated(network, held_out, cfg, log) == pytest.approx(best, abs=1e-6)
     log.close()
     train.train(small(polyp_folder, epoch=4, resume=True, resume_changed=("epoch",), **fields))
     assert losses(polyp_folder)[:2] == first

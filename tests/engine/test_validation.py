@@ -1,16 +1,103 @@
-"""Validation: held-out images are scored as prediction would, and the best network is kept."""
+"""Validation chooses by any score of any protocol, of masks that are read where the images are."""
 
+import dataclasses
+import math
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import configs
+import net
 import prediction_rgb
 import train
-from files import find_pairs, read_map, read_mask, split_pairs
-from metrics import Scores
-from tests.helpers import Tiny, small
+from dataset import HeldOut
+from engine import distributed
+from engine.inference import Predictor
+from engine.validation import better, chosen_by
+from files import find_pairs, native_map, read_map, read_mask, split_pairs
+from metrics import PROTOCOLS, Scores
+from tests.conftest import ROOT
+from tests.helpers import Tiny, small, validated
+
+ALONE = distributed.Team(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture
+def layered(tmp_path, write_png, rng):
+    """Three pairs of 50 x 60 pixels: layers 1 and 2 on a ground of 0, and a field of view."""
+    for i in range(3):
+        write_png(tmp_path / "images" / f"{i}.png", rng.integers(0, 255, (50, 60, 3), np.uint8))
+        labels = np.zeros((50, 60), np.uint8)
+        labels[10 + i : 20], labels[20 : 35 - i] = 1, 2
+        write_png(tmp_path / "masks" / f"{i}.png", labels)
+        write_png(tmp_path / "fields" / f"{i}.png", np.where(np.arange(60) < 50, 255, 0) * np.ones((50, 1), np.uint8))
+    return tmp_path
+
+
+def of_layers(folder, **fields):
+    cfg = small(folder, classes=3, label_values=(0, 1, 2), field_of_view="fields", **fields)
+    return cfg, find_pairs(folder, field_of_view="fields")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_score_of_every_protocol_is_that_of_the_maps_that_prediction_would_write(layered, protocol):
+    torch.manual_seed(0)
+    network, log = Tiny(3).eval(), train.Log(layered / "log.csv")
+    cfg, pairs = of_layers(layered, val_protocol=protocol, val_score=PROTOCOLS[protocol].names[0])
+    expected = [Scores(protocol) for _ in range(2)]
+    data = HeldOut(pairs, cfg)
+    for image, planes, within in (data[i] for i in range(3)):
+        pred = Predictor(network, ALONE.device, probabilities=net.probabilities)(image.image[None])[0].numpy()
+        for scores, c in zip(expected, (1, 2), strict=True):
+            scores.update(np.array(native_map(pred[c], image.height, image.width)), planes[c], within)
+    for name in PROTOCOLS[protocol].names[::5]:
+        mean = np.mean([scores.result()[name] for scores in expected])
+        found = validated(network, pairs, dataclasses.replace(cfg, val_score=name), log)
+        assert found == pytest.approx(mean, rel=1e-6), name  # batches of four: to rounding
+    log.close()
+
+
+def test_a_held_out_pair_has_its_masks_as_they_are_scored_at_native_size(layered):
+    cfg, pairs = of_layers(layered)
+    image, planes, within = HeldOut(pairs, cfg)[1]
+    assert (tuple(image.image.shape), image.height, image.width) == ((3, 64, 64), 50, 60)
+    labels = np.asarray(Image.open(layered / "masks" / "1.png"))
+    assert np.array_equal(planes, np.stack([(labels == value) * 255 for value in (0, 1, 2)]))
+    assert (within.dtype, within.shape, within.sum()) == (bool, (50, 60), 50 * 50)
+    assert HeldOut(find_pairs(layered), cfg)[1].within is None
+    (batch,) = train.held_out(pairs, cfg, ALONE)
+    assert (batch.image.shape, batch.sizes) == ((3, 3, 64, 64), [(50, 60)] * 3)
+    assert np.array_equal(batch.planes[1], planes) and np.array_equal(batch.within[1], within)
+
+
+def test_each_process_reads_its_own_share(layered):
+    cfg, pairs = of_layers(layered)
+    counts = [train.held_out(pairs, cfg, distributed.Team(rank, 2, ALONE.device)).count for rank in range(2)]
+    assert counts == [2, 1]
+
+
+def test_a_score_is_checked_against_its_protocol_and_where_it_belongs_is_said(tmp_path):
+    chosen_by(small(tmp_path, val_protocol="layers", val_score="MED"))
+    with pytest.raises(ValueError, match=r"is 'M_dice'; expected one of Dice, MED; .* val_protocol official$"):
+        chosen_by(small(tmp_path, val_protocol="layers"))
+    with pytest.raises(ValueError, match=r"expected one of MAE, .*; it is a score of val_protocol binary, layers"):
+        chosen_by(small(tmp_path, val_score="Dice"))
+
+
+def test_oct_chooses_by_a_score_of_its_own():
+    cfg = configs.load(ROOT / "configs" / "oct_goals.py")
+    chosen_by(cfg)
+    assert (cfg.val_protocol, cfg.val_score) == (cfg.protocol, "Dice")
+    assert chosen_by(cfg).scored == ("RNFL", "GCIPL", "choroid")
+
+
+def test_a_smaller_distance_is_better_and_an_undefined_one_never():
+    assert better("MED", 9.0, -math.inf) and better("MED", 1.0, 9.0) and not better("MED", 9.0, 1.0)
+    assert better("Dice", 0.9, 0.1) and not better("Dice", 0.1, 0.9)
+    assert not any(better(name, math.nan, best) for name in ("MED", "Dice") for best in (-math.inf, 0.5))
 
 
 def test_validation_chooses_model_best_by_the_score_that_prediction_would_get(polyp_folder, capsys, tmp_path):
@@ -55,8 +142,8 @@ def test_the_best_model_is_the_network_that_was_scored(polyp_folder, tiny, capsy
     assert sorted(path.name for path in saved.glob("model-*")) == ["model-4", "model-4-ema", "model-best"]
     network, log = Tiny(), train.Log(polyp_folder / "log.csv")
     network.load_state_dict(torch.load(saved / "model-best", weights_only=True), strict=True)
-    team, pairs = train.distributed.Team(0, 1, torch.device("cpu")), train.parts_of_run(cfg).validation
-    assert train.validate(network, pairs, cfg, team, log) == pytest.approx(min(printed), abs=6e-5)
+    pairs = train.parts_of_run(cfg).validation
+    assert validated(network, pairs, cfg, log) == pytest.approx(min(printed), abs=6e-5)
     log.close()
 
 
@@ -72,14 +159,13 @@ def test_a_class_that_no_held_out_mask_shows_has_no_part_in_the_score(tmp_path, 
     torch.nn.init.zeros_(nothing.head[0].weight)
     with torch.no_grad():
         nothing.head[0].bias.copy_(torch.tensor([50.0, 0.0, 0.0]))
-    team = train.distributed.Team(0, 1, torch.device("cpu"))
     with pytest.warns(UserWarning, match="no mask of the 3 held out shows rim: M_dice is the mean of 1 of 2 classes"):
-        assert train.validate(nothing, find_pairs(tmp_path), cfg, team, log) < 0.3
+        assert validated(nothing, find_pairs(tmp_path), cfg, log) < 0.3
     for path in (tmp_path / "masks").iterdir():
         write_png(path, np.zeros((64, 64), np.uint8))
     with (
         pytest.warns(UserWarning, match="shows core, rim: M_dice is the mean of 0 of 2 classes"),
         pytest.warns(UserWarning, match="M_dice is undefined for every image held out; no checkpoint is chosen"),
     ):
-        assert np.isnan(train.validate(nothing, find_pairs(tmp_path), cfg, team, log))
+        assert np.isnan(validated(nothing, find_pairs(tmp_path), cfg, log))
     log.close()

@@ -15,7 +15,6 @@ from lossnet import Criterion, LossNet, msnet_terms
 from net.blocks import BoxView
 from tests.conftest import GOLDEN
 from tests.helpers import TinyBackbone, filled, with_golden_batchnorm
-from train import groups_of
 
 NETWORKS = ("msnet", "m2snet")
 
@@ -80,7 +79,7 @@ def test_first_four_training_steps_equal_the_originals(name, golden):
     case, cfg = f"{name}/trajectory/seed11/", Config(epoch=6)
     network, lossnet = filled(name).double().train(), recipe.fill(LossNet()).double()
     criterion = Criterion(msnet_terms(lossnet))
-    optimiser = optim.sgd(groups_of(network, 1.0), cfg.lr, cfg.momen, cfg.decay, cfg.nesterov)
+    optimiser = optim.sgd(optim.groups_of(network, 1.0), cfg.lr, cfg.momen, cfg.decay, cfg.nesterov)
     for epoch in range(4):
         lr = optim.learning_rate(cfg, epoch)
         assert lr == pytest.approx(golden[case + "lr"][epoch], rel=1e-12)

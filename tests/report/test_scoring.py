@@ -2,6 +2,7 @@
 
 import os
 import time
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 import pytest
@@ -37,3 +38,43 @@ def test_a_process_that_scores_and_dies_or_hangs_is_one_line(monkeypatch, deed, 
     job = cases.Job("set", "method", files=[cases.Case("a", ("b",))])
     with pytest.raises(ChildProcessError, match=f"a process that scores {words}"):
         scoring.score([job], "official", "exclude", 2)
+
+
+class Bar:
+    """In place of tqdm's."""
+
+    done = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def update(self, count):
+        self.done += count
+
+
+def test_the_bar_moves_with_every_chunk_of_many_processes_whichever_is_done_first(sets, monkeypatch):
+    bar, waiting, steps = Bar(), [], []
+    monkeypatch.setattr(scoring, "tqdm", lambda **_: bar)
+    monkeypatch.setattr(scoring, "WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(scoring, "CHUNK", 1)
+
+    def submit(function, *arguments):
+        waiting.append((Future(), function(*arguments)))
+        if len(waiting) == 6:  # all that there is: now they end, the first last
+            for future, found in waiting[::-1]:
+                future.set_result(found)
+                steps.append(bar.done)
+        return waiting[-1][0]
+
+    @contextmanager
+    def pool(_):
+        yield submit
+
+    monkeypatch.setattr(scoring, "_pool", pool)
+    (job,) = cases.jobs_of({"one": sets / "gt" / "one"}, {"A": [sets / "good" / "one"]}, False)
+    scoring.score([job], "binary", "exclude", 2)
+    assert steps == [0, 1, 2, 3, 4, 5]  # of the sixth nobody has been told what to do at its end
+    assert (len(job.scores), bar.done) == (6, 6)

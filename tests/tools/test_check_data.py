@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from files import check_pairs, find_pairs
+from report.drawing import COLOURS
 from tools import check_data
 
 
@@ -55,7 +56,7 @@ def test_classes_are_outlined_in_a_colour_each_but_for_the_commonest(tmp_path, w
     assert (code, "1 images with the outlines of 1 green, 2 orange" in said) == (0, True)
     assert "not used     1 other files (1 .txt), first" in said and "notes.txt" in said
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
-    green, orange = ((sheet == check_data.COLOURS[name]).all(2) for name in ("green", "orange"))
+    green, orange = ((sheet == COLOURS[name]).all(2) for name in ("green", "orange"))
     assert green.sum() > orange.sum() > 50
     assert not green[:30].any(), "no frame around the picture"
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from configs import Labels
+from report import drawing
 from tools import figures, panels
 from tools.benchmark.clock import interleaved
 from tools.benchmark.scoring import made_up_maps
@@ -42,8 +43,8 @@ def test_curves_scatter_and_panels_are_written_as_pdf_and_png(sets, monkeypatch,
 
 def test_colours_mean_hit_false_alarm_and_missed():
     pred, gt = np.array([[200, 200, 0, 0]], np.uint8), np.array([[255, 0, 255, 0]], np.uint8)
-    assert figures.colour_errors(pred, gt).tolist() == [
-        [list(figures.HIT), list(figures.FALSE_ALARM), list(figures.MISSED), [0, 0, 0]]
+    assert drawing.colour_errors(pred, gt).tolist() == [
+        [list(drawing.HIT), list(drawing.FALSE_ALARM), list(drawing.MISSED), [0, 0, 0]]
     ]
 
 
@@ -75,7 +76,7 @@ def test_panels_of_label_images_are_in_colours_and_names_need_not_be_equal(tmp_p
     sheet = cv2.imread(str(tmp_path / "out.png"))
     _, mask, map_ = np.split(sheet[24:], 3, 1)
     assert np.array_equal(mask, map_)
-    for colour in ((0, 0, 0), *list(panels.COLOURS.values())[:2]):
+    for colour in ((0, 0, 0), *list(drawing.COLOURS.values())[:2]):
         assert 0.15 < (mask == colour).all(2).mean() < 0.6
 
 
