@@ -187,6 +187,13 @@ def mixes(cfg: Config) -> Iterator[str]:
             f"trains at {', '.join(map(str, cfg.scales))} (scales) but validates and predicts at {max(cfg.sides)} "
             "(size); leave out scales, and they follow size"
         )
+    mean, std = (tuple(255 * value for value in values) for values in net.statistics(cfg.backbone))
+    theirs, ours = (*mean, *std), (*cfg.train_mean, *cfg.train_std)
+    # Official: a Res2Net-50 of ImageNet trains with the statistics of polyps
+    learnt = cfg.backbone != "res2net50" and cfg.backbone_weights == "imagenet"
+    if learnt and any(abs(a - b) > 0.5 for a, b in zip(theirs, ours)):  # half a grey level
+        expected = (",".join(f"{value:.5g}" for value in values) for values in (mean, std))
+        yield "the weights of {} expect --train_mean {} --train_std {}".format(cfg.backbone, *expected)
     for name, follows in cfg.followed().items():
         given = getattr(cfg, name)
         if name.startswith("test") and (cfg.train_mean, cfg.train_std) != ORIGINAL and given != follows:
@@ -283,11 +290,13 @@ def build_network(cfg: Config, team: distributed.Team, say: Callable) -> nn.Modu
     pretrained = {"imagenet": True, "random": False}.get(cfg.backbone_weights, cfg.backbone_weights)
     if pretrained is False:
         say("WARNING: the backbone starts from RANDOM weights (backbone_weights='random'); scores will not compare")
-    network: nn.Module = net.build(cfg.network, cfg.backbone, cfg.classes, pretrained)
+    network = net.build(cfg.network, cfg.backbone, cfg.classes, pretrained)
+    for scale in (*cfg.scales, max(cfg.sides)):
+        network.require_shape((cfg.batch, 3, *cfg.sides_at(scale)))
     if cfg.sync_batchnorm and team.size > 1:
         if team.device.type != "cuda":
             raise ValueError("sync_batchnorm is True on the CPU; PyTorch's SyncBatchNorm needs CUDA")
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        network = net.sync_batchnorm(network)
     if cfg.channels_last:
         network = network.to(memory_format=torch.channels_last)
     return network.to(team.device)

@@ -41,8 +41,8 @@ class Config:
     snapshot: str = ""  # checkpoint to predict with
     # network
     network: Literal["msnet", "m2snet"] = "msnet"
-    backbone: str = "res2net50"
-    backbone_weights: str = "imagenet"  # imagenet | random | a file
+    backbone: str = "res2net50"  # or a network of timm's with maps of several sizes: pvt_v2_b2, convnext_tiny, ...
+    backbone_weights: str = "imagenet"  # imagenet: those in weights/ | random | a file
     # several classes, from label images
     classes: int = 1  # 1: binary masks and a sigmoid; more: a softmax
     label_values: tuple[int, ...] = ()  # grey value of each class in the label images; (): binary masks

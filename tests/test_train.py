@@ -120,7 +120,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_files(polyp_
         ({"device": "cuda:7"}, ValueError, "sees no CUDA device"),
         ({"device": "junk"}, ValueError, "device is 'junk'; expected auto, cpu"),
         ({"amp": "native-fp16"}, ValueError, "use native-bf16 or off"),
-        ({"backbone": "resnet"}, ValueError, "did you mean 'res2net50'"),
+        ({"backbone": "res2net5"}, ValueError, "did you mean 'res2net50'"),
         ({"backbone_weights": "absent.pth"}, FileNotFoundError, r"absent\.pth"),
         ({"lossnet_weights": "absent.pth", "lossnet_factor": 0.1}, FileNotFoundError, r"absent\.pth"),
     ],
@@ -273,6 +273,13 @@ def test_the_best_model_is_the_network_that_was_scored(polyp_folder, tiny, capsy
 def test_a_mix_of_sizes_or_of_statistics_is_said_and_the_originals_is_none():
     assert not list(train.mixes(Config()))
     assert not list(train.mixes(Config(size=192, train_mean=(51, 102, 153))))
+    (note,) = train.mixes(Config(backbone="tf_efficientnet_lite0"))
+    assert note == (
+        "the weights of tf_efficientnet_lite0 expect --train_mean 127.5,127.5,127.5 --train_std 127.5,127.5,127.5"
+    )
+    half = (127.5, 127.5, 127.5)
+    assert not list(train.mixes(Config(backbone="tf_efficientnet_lite0", train_mean=half, train_std=half)))
+    assert not list(train.mixes(Config(backbone="pvt_v2_b0", backbone_weights="random")))
     (note,) = train.mixes(Config(size=192, scales=(64, 96)))
     assert re.match(r"trains at 64, 96 \(scales\) but validates and predicts at 192 \(size\); leave out scales", note)
     (note,) = train.mixes(Config(train_mean=(51, 102, 153), test_mean=(0.5, 0.5, 0.5)))
