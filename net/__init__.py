@@ -43,6 +43,10 @@ def build(
         raise ValueError(f"unknown network {network!r}; expected one of {', '.join(NETWORKS)}{hint}")
     if classes < 1:
         raise ValueError(f"classes is {classes}; expected 1 (binary) or more")
+    if pretrained is not False and not isinstance(backbone, str):
+        raise ValueError(
+            f"pretrained is {pretrained!r} beside a backbone made by hand; expected its name, or no weights"
+        )
     encoder = _backbone(backbone, inputs, pretrained) if isinstance(backbone, str) else backbone
     if dims not in (None, encoder.dims):
         raise ValueError(
@@ -90,24 +94,26 @@ def statistics(backbone: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _backbone(name: str, inputs: int | None, pretrained: bool | str | Path) -> Backbone:
-    path = None if pretrained is False else Path(pretrained) if pretrained is not True else None
     if name in BACKBONES:
         make = BACKBONES[name]
         encoder = make(inputs) if inputs and make is Volume else make()
         if pretrained is not False:
-            _load_strictly(encoder, path or weights.locate_backbone(name), f"the {name} backbone")
+            _load_strictly(encoder, _weights_of(name, pretrained), f"the {name} backbone")
         return encoder
     from net.backbones.timm import Timm, config
 
     config(name)  # a name that timm has: before its weights are looked for
     if pretrained is False:
         return Timm(name)
-    path = path or weights.locate_backbone(name)
-    state = weights.load(path)
+    state = weights.load(path := _weights_of(name, pretrained))
     try:
         return Timm(name, state)
     except ValueError as error:
         raise ValueError(f"{path} does not fit the {name} backbone: {error}") from error
+
+
+def _weights_of(name: str, pretrained: bool | str | Path) -> Path:
+    return weights.locate_backbone(name) if isinstance(pretrained, bool) else Path(pretrained)
 
 
 def _load_strictly(module: nn.Module, path: Path, what: str) -> None:
