@@ -116,7 +116,25 @@ def _made(name: str, **options) -> tuple[nn.Module, bool]:
             return make(name, features_only=True, strict_img_size=False, always_partition=True, **options), True
         except TypeError:
             pass
-    return make(name, features_only=True, **options), not fixed
+    network = make(name, features_only=True, **options)
+    return network, not fixed or _is_same_at_another_size(name, network)
+
+
+def _is_same_at_another_size(name: str, network: nn.Module) -> bool:
+    """Whether a network that timm says is of one size is not: built for another, with equal weights, it is the same."""
+    import timm
+
+    space = (96, 160)
+    with torch.no_grad(), torch.random.fork_rng(devices=()):
+        try:
+            other = timm.create_model(name, features_only=True, img_size=space).eval()
+            other.load_state_dict(network.state_dict())
+            image = torch.randn(1, 3, *space)
+            return all(torch.equal(a, b) for a, b in zip(network.eval()(image), other(image), strict=True))
+        except (RuntimeError, AssertionError, TypeError, ValueError):  # it has no img_size, other weights, other maps
+            return False
+        finally:
+            network.train()
 
 
 def _filled(name: str, state: dict[str, Tensor]) -> tuple[nn.Module, bool]:
