@@ -104,6 +104,7 @@ def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool 
     machine.keep_memory()
     device = machine.device(cfg.device)
     network = net.load(net.build(cfg.network, cfg.backbone, cfg.classes), cfg.snapshot)
+    network.require_shape((cfg.test_batch, 3, *cfg.sides))
     network = net.fold_batchnorm(network).to(device).to(memory_format=torch.channels_last)
     predictor = Predictor(
         network, device, cfg.test_amp, cfg.test_scales, cfg.test_flip, probabilities=net.probabilities

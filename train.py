@@ -179,8 +179,10 @@ def held_out(pairs: list[Pair], cfg: Config, team: distributed.Team) -> Loader:
 
 def build_network(cfg: Config, team: distributed.Team) -> nn.Module:
     pretrained = WEIGHTS.get(cfg.backbone_weights, cfg.backbone_weights)
-    network = net.build(cfg.network, cfg.backbone, cfg.classes, pretrained=pretrained)
-    return distributed.synchronised(network, team) if cfg.sync_batchnorm else network
+    network = net.build(cfg.network, cfg.backbone, cfg.classes, pretrained)
+    for scale in (*cfg.scales, max(cfg.sides)):
+        network.require_shape((cfg.batch, 3, *cfg.sides_at(scale)))
+    return distributed.synchronised(network, team, net.sync_batchnorm) if cfg.sync_batchnorm else network
 
 
 def build_criterion(cfg: Config, device: torch.device, layout: torch.memory_format) -> Criterion:

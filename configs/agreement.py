@@ -32,10 +32,13 @@ def mixes(cfg: Config) -> Iterator[str]:
             "(size); leave out scales, and they follow size"
         )
     for name, follows in cfg.followed().items():
-        given = getattr(cfg, name)
+        given, words = getattr(cfg, name), ",".join(f"{value:.5g}" for value in follows)
         if name.startswith("test") and (cfg.train_mean, cfg.train_std) != ORIGINAL and given != follows:
-            as_training = ", ".join(f"{value:.4g}" for value in follows)
-            yield f"{name} is {given}, where training has {as_training} on 0..1; leave it out, and it follows"
+            yield f"{name} is {given}, where training has {words} on 0..1; leave it out, and it follows"
+        # Official: a Res2Net-50 of ImageNet trains with the statistics of polyps
+        learnt = cfg.backbone != "res2net50" and cfg.backbone_weights == "imagenet"
+        if learnt and name.startswith("train") and any(abs(a - b) > 0.5 for a, b in zip(given, follows)):
+            yield f"{name} is {given}, where the weights of {cfg.backbone} expect {words}; leave it out, and it follows"
 
 
 def as_begun(cfg: Config, then: dict[str, Any], say: Callable) -> Config:

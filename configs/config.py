@@ -11,9 +11,11 @@ from configs.labels import Labels
 
 Protocol = Literal["official", "pranet", "infnet", "binary", "layers"]
 POLYP_TESTSETS = ("CVC-300", "CVC-ClinicDB", "Kvasir", "CVC-ColonDB", "ETIS-LaribPolypDB")
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std, R G B
 # mean and std that the original trains with, on 0..255, and predicts with, on 0..1
-ORIGINAL: tuple[tuple[float, ...], tuple[float, ...]] = ((124.55, 118.90, 102.94), (56.77, 55.97, 57.50))
-IMAGENET: tuple[tuple[float, ...], tuple[float, ...]] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+ORIGINAL: Statistics = ((124.55, 118.90, 102.94), (56.77, 55.97, 57.50))
+IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+STATISTICS = {"res2net50": ORIGINAL}  # by backbone, on 0..255; those of timm's are added as they are asked for
 
 # how --help groups the fields; `free`: a resumed run may change them, for they do not touch what is learned
 places = Group("what and where")
@@ -56,8 +58,8 @@ class Config:
     snapshot: str = places("", "checkpoint to predict with", free=True)
 
     network: Literal["msnet", "m2snet"] = model("msnet", "of MICCAI 2021, or of arXiv 2303.10894")
-    backbone: str = model("res2net50", "the encoder; both papers have this one")
-    backbone_weights: str = model("imagenet", "imagenet | random | a file")
+    backbone: str = model("res2net50", "both papers' encoder; or a network of timm's: pvt_v2_b2, resnet50, ...")
+    backbone_weights: str = model("imagenet", "imagenet: those in weights/ | random | a file")
 
     classes: int = several(1, "1: binary masks and a sigmoid; more: a softmax", at_least(1))
     label_values: tuple[int, ...] = several((), "grey value of each class in the label images; (): binary masks")
@@ -111,8 +113,10 @@ class Config:
 
     size: int | tuple[int, int] = images(352, "side, or height and width, that every image is resized to", at_least(1))
     scales: tuple[int, ...] = images((), "longer sides, one drawn per batch; (): follow size, 224 .. 352 of 352", large)
-    train_mean: tuple[float, ...] = images(ORIGINAL[0], "RGB, on 0..255", statistics(255, ORIGINAL[0]))
-    train_std: tuple[float, ...] = images(ORIGINAL[1], "likewise", statistics(255, ORIGINAL[1], spread=True))
+    train_mean: tuple[float, ...] = images(
+        (), "on 0..255; (): as the original, or the backbone", statistics(255, ORIGINAL[0])
+    )
+    train_std: tuple[float, ...] = images((), "likewise", statistics(255, ORIGINAL[1], spread=True))
     # Official: ImageNet's, beside training statistics of its own; to any others belong these same ones
     test_mean: tuple[float, ...] = images((), "on 0..1; (): ImageNet's, or as train_mean", statistics(1, IMAGENET[0]))
     test_std: tuple[float, ...] = images((), "likewise", statistics(1, IMAGENET[1], spread=True))
@@ -186,17 +190,18 @@ class Config:
         _ = self.labels  # refuses what cannot be
 
     def followed(self) -> dict[str, Any]:
-        """What fields are that follow others unless given: `scales` follow `size`, test_* follow train_*.
+        """What fields are that follow others unless given: `scales` size, train_* the backbone, test_* train_*.
 
         Official: to the original's training statistics belong ImageNet's; to any others belong these same ones.
         """
-        mean, std = IMAGENET
-        if (self.train_mean, self.train_std) != ORIGINAL:
-            mean, std = (tuple(value / 255 for value in values) for values in (self.train_mean, self.train_std))
+        theirs = statistics_of(self.backbone)
+        own = (self.train_mean or theirs[0], self.train_std or theirs[1])
+        mean, std = (tuple(value / 255 for value in values) for values in own) if own != ORIGINAL else IMAGENET
         longer = max(self.sides)
         parts = {max(64, 32 * round(longer * side / 352 / 32)) for side in (224, 256, 288, 320)}
         smaller = sorted(side for side in parts if side < longer)
-        return {"scales": (*smaller, max(64, longer)), "test_mean": mean, "test_std": std}
+        followed = {"train_mean": theirs[0], "train_std": theirs[1], "test_mean": mean, "test_std": std}
+        return followed | {"scales": (*smaller, max(64, longer))}
 
     @property
     def labels(self) -> Labels:
@@ -225,6 +230,19 @@ class Config:
 
 # fields that a resumed run may change freely
 MAY_CHANGE = {field.name for field in fields(Config) if field.metadata["free"]}
+
+
+def statistics_of(backbone: str) -> Statistics:
+    """Mean and std, on 0..255, to train a backbone with: the original's, or what the weights in timm were made with."""
+    if backbone not in STATISTICS:
+        import timm  # takes seconds, which a Res2Net-50 need not wait for
+
+        theirs: Any = timm.get_pretrained_cfg(backbone, allow_unregistered=True) if timm.is_model(backbone) else None
+        if theirs is None:  # an unknown name; net.build has the words for it
+            return ORIGINAL
+        mean, std = (tuple(round(255 * value, 4) for value in values) for values in (theirs.mean, theirs.std))
+        STATISTICS[backbone] = mean, std
+    return STATISTICS[backbone]
 
 
 def one_side(size: int | Sequence[int]) -> int | tuple[int, ...]:

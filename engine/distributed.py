@@ -5,7 +5,7 @@ processes, so a run means the same on any number of them.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -53,13 +53,13 @@ def team(device: torch.device) -> Iterator[Team]:
         dist.destroy_process_group()
 
 
-def synchronised(network: nn.Module, team: Team) -> nn.Module:
-    """`network`, its BatchNorms taking their statistics over all processes; ValueError where PyTorch cannot."""
+def synchronised(network: nn.Module, team: Team, convert: Callable) -> nn.Module:
+    """`network`, converted so that its BatchNorms see all processes; ValueError where PyTorch's cannot."""
     if team.size == 1:
         return network
     if team.device.type != "cuda":
         raise ValueError("sync_batchnorm is True on the CPU; PyTorch's SyncBatchNorm needs CUDA")
-    return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return convert(network)
 
 
 def wrap(network: nn.Module, team: Team) -> nn.Module:

@@ -1,8 +1,8 @@
 """MSNet and M2SNet: `build` makes one, `load` fills it from a file, `probabilities` reads what it gives."""
 
+from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -30,21 +30,32 @@ def build(
 ) -> MSNet:
     """An MSNet or M2SNet: (N, inputs, *space) -> logits (N, classes, *space).
 
-    backbone: a name, or one made by hand, as a Volume with strides of its own. dims and inputs, where given, are those
-    of the data, and must be the backbone's; "volume" takes 1 to 4 inputs. width: channels of the pyramid.
-    pretrained says where the backbone's weights come from: False leaves them random, True takes the ImageNet weights
-    from `weights/`, a path takes that file. The rest of the network starts random.
-    Raises ValueError for an unknown name or data of another kind, FileNotFoundError for missing weights.
+    backbone: "res2net50", "volume", a network of timm's by its name, or one made by hand, as a Volume with strides of
+    its own. dims and inputs, where given, are those of the data, and must be the backbone's; "volume" takes 1 to 4
+    inputs. width: channels of the pyramid.
+    pretrained says where the backbone's weights come from: False leaves them random, True takes those in `weights/`
+    (ImageNet's), a path takes that file. The rest of the network starts random.
+    Raises ValueError for an unknown name, data or weights of another kind, FileNotFoundError for missing weights.
     """
-    make = _pick("network", network, NETWORKS)
-    encoder = _backbone(backbone, inputs) if isinstance(backbone, str) else backbone
+    if network not in NETWORKS:
+        near = get_close_matches(network, NETWORKS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown network {network!r}; expected one of {', '.join(NETWORKS)}{hint}")
     if classes < 1:
         raise ValueError(f"classes is {classes}; expected 1 (binary) or more")
-    _require_of_a_kind(backbone, encoder, dims, inputs)
-    if pretrained is not False:
-        path = weights.locate(str(backbone)) if pretrained is True else Path(pretrained)
-        _load_strictly(encoder, path, f"the {backbone} backbone")
-    return make(encoder, classes, width)
+    if pretrained is not False and not isinstance(backbone, str):
+        raise ValueError(
+            f"pretrained is {pretrained!r} beside a backbone made by hand; expected its name, or no weights"
+        )
+    encoder = _backbone(backbone, inputs, pretrained) if isinstance(backbone, str) else backbone
+    if dims not in (None, encoder.dims):
+        raise ValueError(
+            f"backbone {backbone!r} is for {encoder.dims} dimensions, the data has {dims}; "
+            f"expected {'volume' if dims == 3 else 'res2net50 or a network of timm'}"
+        )
+    if inputs not in (None, encoder.inputs):
+        raise ValueError(f"backbone {backbone!r} takes {encoder.inputs} input channels, the data has {inputs}")
+    return NETWORKS[network](encoder, classes, width)
 
 
 def load(net: MSNet, path: str | Path) -> MSNet:
@@ -61,19 +72,48 @@ def probabilities(logits: Tensor) -> Tensor:
     return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
 
 
-def _backbone(name: str, inputs: int | None) -> Backbone:
-    make = _pick("backbone", name, BACKBONES)
-    return make(inputs) if inputs and make is Volume else make()
+def sync_batchnorm(network: MSNet) -> MSNet:
+    """`network`, whose BatchNorms take their statistics over all processes."""
+    if any(isinstance(module, nn.BatchNorm2d) and [*module.children()] for module in network.modules()):
+        from timm.layers import convert_sync_batchnorm  # PyTorch's drops the activation that timm's hold
+
+        return convert_sync_batchnorm(network)
+    return nn.SyncBatchNorm.convert_sync_batchnorm(network)
 
 
-def _require_of_a_kind(name: object, backbone: Backbone, dims: int | None, inputs: int | None) -> None:
-    if dims not in (None, backbone.dims):
-        others = " or ".join(other for other, make in BACKBONES.items() if make.dims == dims) or "none"
-        raise ValueError(
-            f"backbone {name!r} is for {backbone.dims} dimensions, the data has {dims}; for these: {others}"
-        )
-    if inputs not in (None, backbone.inputs):
-        raise ValueError(f"backbone {name!r} takes {backbone.inputs} input channels, the data has {inputs}")
+def statistics(backbone: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std, on 0..1, of the images that a backbone's weights were trained with; builds nothing."""
+    if backbone == "volume":
+        return (0.0,), (1.0,)  # a volume is normalised by its own
+    if backbone in BACKBONES:
+        return BACKBONES[backbone].statistics
+    from net.backbones.timm import config
+
+    cfg = config(backbone)
+    return tuple(cfg.mean), tuple(cfg.std)
+
+
+def _backbone(name: str, inputs: int | None, pretrained: bool | str | Path) -> Backbone:
+    if name in BACKBONES:
+        make = BACKBONES[name]
+        encoder = make(inputs) if inputs and make is Volume else make()
+        if pretrained is not False:
+            _load_strictly(encoder, _weights_of(name, pretrained), f"the {name} backbone")
+        return encoder
+    from net.backbones.timm import Timm, config
+
+    config(name)  # a name that timm has: before its weights are looked for
+    if pretrained is False:
+        return Timm(name)
+    state = weights.load(path := _weights_of(name, pretrained))
+    try:
+        return Timm(name, state)
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit the {name} backbone: {error}") from error
+
+
+def _weights_of(name: str, pretrained: bool | str | Path) -> Path:
+    return weights.locate_backbone(name) if isinstance(pretrained, bool) else Path(pretrained)
 
 
 def _load_strictly(module: nn.Module, path: Path, what: str) -> None:
@@ -84,13 +124,29 @@ def _load_strictly(module: nn.Module, path: Path, what: str) -> None:
         raise ValueError(f"{path} does not fit {what}: {_difference(module, state)}") from error
 
 
+def backbone_of(state: Collection[str]) -> str:
+    """The backbone that the keys of a checkpoint of MSNet or M2SNet name, "" where they name none."""
+    keys = {key.removeprefix("resnet.") for key in state if key.startswith("resnet.")}
+    if "layer1.0.convs.0.weight" in keys:
+        return "res2net50"
+    tops = {key.split(".")[0] for key in keys}
+    if "levels" in tops:
+        return "volume"
+    # a network of timm's lies under its own name, beside the stem that some have
+    names = tops - {"stem"}
+    return names.pop() if len(names) == 1 else ""
+
+
 def _difference(module: nn.Module, state: dict) -> str:
     """One line that says how a state dict differs from a module's: a name for the usual case, else the first keys."""
     for name, box in (("M2SNet", True), ("MSNet", False)):
-        theirs = "output1.0.weight" in state and ("conv_3.norm.weight" in state) is box
-        if theirs and isinstance(module, MSNet) and type(module).__name__ != name:
+        its = "output1.0.weight" in state and ("conv_3.norm.weight" in state) is box
+        if its and isinstance(module, MSNet) and type(module).__name__ != name:
             return f"it is a checkpoint of {name}; build that network (Config field `network`)"
     own = module.state_dict()
+    theirs, ours = backbone_of(state), backbone_of(own)
+    if theirs and theirs != ours:
+        return f"its backbone is {theirs}{f', expected {ours}' if ours else ''}; build that one (--backbone {theirs})"
     parts = []
     for words, keys in (("lacks", own.keys() - state.keys()), ("has the unknown", state.keys() - own.keys())):
         if keys:
@@ -104,15 +160,16 @@ def _difference(module: nn.Module, state: dict) -> str:
     return "; ".join(parts)
 
 
-T = TypeVar("T")
-
-
-def _pick(what: str, name: str, choices: dict[str, T]) -> T:
-    if name not in choices:
-        near = get_close_matches(name, choices, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown {what} {name!r}; expected one of {', '.join(choices)}{hint}")
-    return choices[name]
-
-
-__all__ = ["Backbone", "M2SNet", "MSNet", "Res2Net50", "Volume", "build", "fold_batchnorm", "load", "probabilities"]
+__all__ = [
+    "Backbone",
+    "M2SNet",
+    "MSNet",
+    "Res2Net50",
+    "Volume",
+    "build",
+    "fold_batchnorm",
+    "load",
+    "probabilities",
+    "statistics",
+    "sync_batchnorm",
+]

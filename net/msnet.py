@@ -9,7 +9,7 @@ The unit at (step, k) is named after the levels it spans: `x5_x4_x3` compares wh
 The sum of column k, {U[step][k]}, is what the decoder adds at level k on its way from level 5 to level 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from torch import Tensor, nn
@@ -62,7 +62,7 @@ class MSNet(nn.Module):
         self.register_load_state_dict_pre_hook(_strip_module_prefix)
 
     def forward(self, image: Tensor) -> Tensor:
-        self._check(image)
+        self.require_shape(image.shape)
         features = self.resnet.features(image)
         units = {k: self.get_submodule(f"x{k}_dem_1")(x) if k in self.reduced else x for k, x in features.items()}
         columns: dict[int, list[Tensor]] = {k: [] for k in range(1, DEEPEST)}
@@ -101,15 +101,21 @@ class MSNet(nn.Module):
             if name != "resnet":
                 yield from neighbours(child, name)
 
-    def _check(self, image: Tensor) -> None:
-        inputs, smallest = self.resnet.inputs, self.resnet.smallest
-        space = image.shape[2:]
-        fits = len(space) == self.resnet.dims and image.shape[1] == inputs
+    def require_shape(self, shape: Sequence[int]) -> None:
+        """ValueError unless the backbone takes images of this shape, (N, inputs, *space)."""
+        inputs, fixed, smallest = self.resnet.inputs, self.resnet.fixed, self.resnet.smallest
+        space = tuple(shape[2:])
+        if fixed and space != fixed:
+            raise ValueError(
+                f"images of shape {tuple(shape)}; this backbone was built for {' x '.join(map(str, fixed))} alone: "
+                f"set size and scales to {fixed[0]} (Config fields) with one test_scales, or take another backbone"
+            )
+        fits = len(space) == len(smallest) and shape[1] == inputs
         if not fits or any(side < least for side, least in zip(space, smallest)):
             axes = "DHW"[-len(smallest) :]
             least = ", ".join(map(str, smallest if len({*smallest}) > 1 else smallest[:1]))
             raise ValueError(
-                f"images of shape {tuple(image.shape)}; expected (N, {inputs}, {', '.join(axes)}) "
+                f"images of shape {tuple(shape)}; expected (N, {inputs}, {', '.join(axes)}) "
                 f"with {' and '.join(axes)} at least {least}"
             )
 

@@ -1,6 +1,7 @@
 """Training runs: schedule, groups, checkpoints, repeatability, and refusals that leave nothing behind."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import net
 import train
-from configs import Config, mixes
+from configs import ORIGINAL, Config, mixes
 from engine import checkpoint, optim
 from files import find_pairs, parts
 from net.backbones.res2net import Res2Net50
@@ -113,7 +114,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_files(polyp_
         ({"device": "cuda:7"}, ValueError, "sees no CUDA device"),
         ({"device": "junk"}, ValueError, "device is 'junk'; expected auto, cpu"),
         ({"amp": "native-fp16"}, ValueError, "use native-bf16 or off"),
-        ({"backbone": "resnet"}, ValueError, "did you mean 'res2net50'"),
+        ({"backbone": "res2net5"}, ValueError, "did you mean 'res2net50'"),
         ({"backbone_weights": "absent.pth"}, FileNotFoundError, r"absent\.pth"),
         ({"lossnet_weights": "absent.pth", "lossnet_factor": 0.1}, FileNotFoundError, r"absent\.pth"),
     ],
@@ -202,10 +203,15 @@ def test_a_compiled_network_trains_at_several_sides_to_the_same_losses(polyp_fol
 def test_a_mix_of_sizes_or_of_statistics_is_said_and_the_originals_is_none():
     assert not list(mixes(Config()))
     assert not list(mixes(Config(size=192, train_mean=(51, 102, 153))))
+    lite = Config(backbone="tf_efficientnet_lite0")
+    assert (lite.train_mean, lite.train_std, lite.test_mean) == ((127.5,) * 3, (127.5,) * 3, (0.5,) * 3)
+    assert not list(mixes(lite))
+    (note,) = mixes(dataclasses.replace(lite, train_mean=ORIGINAL[0], test_mean=()))
+    assert re.match("train_mean is .* where the weights of tf_efficientnet_lite0 expect 127.5,127.5,127.5; leave", note)
     (note,) = mixes(Config(size=192, scales=(64, 96)))
     assert re.match(r"trains at 64, 96 \(scales\) but validates and predicts at 192 \(size\); leave out scales", note)
     (note,) = mixes(Config(train_mean=(51, 102, 153), test_mean=(0.5, 0.5, 0.5)))
-    assert note.startswith("test_mean is (0.5, 0.5, 0.5), where training has 0.2, 0.4, 0.6 on 0..1")
+    assert note.startswith("test_mean is (0.5, 0.5, 0.5), where training has 0.2,0.4,0.6 on 0..1")
 
 
 def test_a_run_begun_under_older_rules_goes_on_as_it_began(polyp_folder, tiny, capsys):

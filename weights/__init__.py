@@ -3,8 +3,9 @@
 locate() and load() never touch the network, download() does. `python -m weights` lists what is there.
 """
 
+from weights.backbones import locate_backbone
 from weights.fetch import download
 from weights.files import load, locate, opened
 from weights.table import WEIGHTS, Source, Weight
 
-__all__ = ["WEIGHTS", "Source", "Weight", "download", "load", "locate", "opened"]
+__all__ = ["WEIGHTS", "Source", "Weight", "download", "load", "locate", "locate_backbone", "opened"]

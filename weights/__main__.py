@@ -4,6 +4,7 @@ import io
 import signal
 import sys
 
+from weights.backbones import rows as backbones
 from weights.fetch import download
 from weights.files import check, expected_sha256, home_of
 from weights.table import WEIGHTS, known
@@ -21,6 +22,7 @@ def table() -> str:
                 state = "DAMAGED" if check(path, source) else ""
                 state = state or ("verified" if expected_sha256(path, source) else "unchecked")
             rows.append((weight.name, state, source.file, weight.licence, weight.what))
+    rows += backbones()
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 

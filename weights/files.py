@@ -68,7 +68,7 @@ def opened(path: Path) -> Any:
             # torch remarks on what is refused a moment later; the refusal says enough.
             for remark in ("Detected pickle protocol", ".*sparse (tensor )?invariant"):
                 warnings.filterwarnings("ignore", message=remark)
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return _read(path)
     except MemoryError:
         raise
     except Exception as error:  # torch raises a dozen kinds for a damaged file, OSError among them
@@ -81,6 +81,14 @@ def opened(path: Path) -> Any:
             f"{path} ({path.stat().st_size} bytes) is truncated, damaged or no PyTorch checkpoint; get it again "
             f"({type(error).__name__})"
         ) from error
+
+
+def _read(path: Path) -> Any:
+    if path.suffix != ".safetensors":
+        return torch.load(path, map_location="cpu", weights_only=True)
+    from safetensors.torch import load_file  # comes with timm
+
+    return load_file(path)
 
 
 def _state_dict(state: Any, path: Path) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ class Backbone(nn.Module):
     channels: dict[int, int]  # of each level's map
     strides: dict[int, tuple[int, ...]]  # of each level, per axis: a map has ceil(side / stride)
     smallest: tuple[int, ...]  # shortest side per axis, from which on the deepest map is more than one element
+    fixed: tuple[int, ...] | None = None  # the only size it takes, where it takes no other
     statistics: tuple[tuple[float, ...], tuple[float, ...]]  # mean and std per input on 0..1 that the weights expect
 
     def features(self, image: Tensor) -> dict[int, Tensor]:

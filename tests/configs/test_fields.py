@@ -95,9 +95,7 @@ def test_the_help_of_training_names_every_field_with_its_comment_and_default(cap
     for name, said in FIELDS.items():
         assert re.search(rf"^  --{name} \S+\s+{re.escape(said['comment'])} \[.+\]$", text, re.M), name
         assert f"\n{said['group'].title}:\n" in text
-    assert (
-        "peak of the learning rate [0.05]" in text and "[124.55,118.9,102.94]" in text and 'predict with [""]' in text
-    )
+    assert "peak of the learning rate [0.05]" in text and 'predict with [""]' in text
 
 
 @pytest.mark.parametrize(("script", "own"), [(prediction_rgb, "--images"), (test_score, "--gt")])

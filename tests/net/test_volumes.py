@@ -120,10 +120,11 @@ class Flat(net.Backbone):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"dims": 3}, "backbone 'res2net50' is for 2 dimensions, the data has 3; for these: volume"),
+        ({"dims": 3}, "backbone 'res2net50' is for 2 dimensions, the data has 3; expected volume"),
         ({"backbone": "volume", "dims": 2}, "backbone 'volume' is for 3 dimensions, the data has 2.*res2net50"),
         ({"inputs": 1}, "backbone 'res2net50' takes 3 input channels, the data has 1"),
         ({"backbone": "volume", "inputs": 5}, "inputs is 5; expected 1 to 4"),
+        ({"backbone": net.Volume(), "pretrained": "file"}, "pretrained is 'file' beside a backbone made by hand"),
     ],
 )
 def test_data_of_another_kind_is_refused(how, message):
