@@ -11,7 +11,7 @@ from metrics import PROTOCOLS, Scores
 from metrics.official import f_measure
 
 ROUND = 250  # resamples at a time
-BLOCK = 256  # images at a time: what their curves pass through takes 50 KB an image
+BLOCK = 128  # images at a time: what their curves pass through takes 50 KB an image
 MOST_METHODS = 6  # of which all pairs are tested
 Method = tuple[str, list[str], Scores]
 
@@ -36,7 +36,7 @@ def intervals(
 
 def _draws(generator: np.random.Generator, count: int, resamples: int) -> np.ndarray:
     """(resamples, count): how often each image is drawn."""
-    draws = np.empty((resamples, count), np.uint16)  # nothing is drawn 65536 times
+    draws = np.empty((resamples, count), np.uint8)  # none of 256 images or more is drawn so often
     for row in draws:
         row[:] = generator.multinomial(count, np.full(count, 1 / count))
     return draws

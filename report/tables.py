@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,15 +155,14 @@ def write(jobs: Sequence[Job], folder: Path, show: Show = ALL, also: Sequence[st
     write_file(folder / "tables.tex", layout.latex(found, show))
 
 
-def _by_image(jobs: Sequence[Job]) -> list[Sequence[object]]:
+def _by_image(jobs: Sequence[Job]) -> Iterator[Sequence[object]]:
     names = jobs[0].scores.names
-    lines: list[Sequence[object]] = [("protocol", "dataset", "class", "method", "run", "image", *names)]
+    yield ("protocol", "dataset", "class", "method", "run", "image", *names)
     for job in jobs:
         table = np.stack([job.scores.per_image[name] for name in names], 1)
         texts = [no_formula(text) for text in (job.dataset, job.class_name, job.method)]
-        for image, values in zip(job.names, table.tolist(), strict=True):
-            lines.append((job.scores.protocol, *texts, job.run, no_formula(image), *values))
-    return lines
+        for image, values in zip(job.names, table, strict=True):  # numbers of Python's own take half a KB an image
+            yield (job.scores.protocol, *texts, job.run, no_formula(image), *values.tolist())
 
 
 def _summary(job: Job) -> dict[str, object]:
