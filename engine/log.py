@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from engine import distributed
-from files import csv_text, write_file
+from files import write_csv
 
 BEFORE, BEHIND = ("step", "epoch", "lr"), ("grad_norm",)  # the columns around the losses
 
@@ -52,9 +52,8 @@ class Log:
         self._board: SummaryWriter | None = None
         if not writes:
             return
-        write_file(
-            path, csv_text([self._columns, *kept])
-        )  # first: what follows has a thread, which a refusal would leave
+        # first: what follows has a thread, which a refusal would leave
+        write_csv(path, [self._columns, *kept])
         with self._drawing():
             self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
 

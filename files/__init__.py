@@ -23,12 +23,12 @@ from files.reading import read_image, read_labels, read_mask, read_planes, read_
 from files.splits import deal_folds, group_of, held_out_of, hold_out, maps_of_fold, split_pairs
 from files.survey import Check, check_pairs, survey
 from files.writing import (
-    csv_text,
     folders_of,
     require_apart,
     require_picture,
     require_writable,
     whole_file,
+    write_csv,
     write_file,
     write_picture,
 )
@@ -41,7 +41,6 @@ __all__ = [
     "Parts",
     "by_image",
     "check_pairs",
-    "csv_text",
     "deal_folds",
     "decoding",
     "file_key",
@@ -85,6 +84,7 @@ __all__ = [
     "survey",
     "union",
     "whole_file",
+    "write_csv",
     "write_file",
     "write_maps",
     "write_maps_record",

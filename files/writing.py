@@ -65,11 +65,13 @@ def write_file(path: str | Path, content: str | bytes, lasting: bool = True) -> 
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Rows as CSV, to be written whole."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)
-    return text.getvalue()
+def write_csv(path: str | Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write rows as CSV, as they come, whole or not at all; OSError as `whole_file`."""
+    with whole_file(path) as file:
+        text = io.TextIOWrapper(file, "utf-8", newline="")
+        csv.writer(text).writerows(rows)
+        text.flush()
+        text.detach()  # the file is `whole_file`'s to close
 
 
 def write_picture(path: str | Path, picture: np.ndarray, lasting: bool = False) -> None:

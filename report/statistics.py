@@ -10,8 +10,8 @@ from scipy import stats
 from metrics import PROTOCOLS, Scores
 from metrics.official import f_measure
 
-ROUND = 250  # resamples at a time
-BLOCK = 128  # images at a time: what their curves pass through takes 50 KB an image
+ROUND = 200  # resamples at a time
+BLOCK = 32  # images at a time: what their curves pass through takes 50 KB an image
 MOST_METHODS = 6  # of which all pairs are tested
 Method = tuple[str, list[str], Scores]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from files import csv_text, write_file
+from files import write_csv, write_file
 from metrics import Scores
 from report import layout, statistics
 from report.cases import Job
@@ -148,7 +148,7 @@ def write(jobs: Sequence[Job], folder: Path, show: Show = ALL, also: Sequence[st
     In the CSV a name that begins with = + - or @ has an apostrophe before it, so that no spreadsheet runs it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_file(folder / "scores.csv", csv_text(_by_image(jobs)))
+    write_csv(folder / "scores.csv", _by_image(jobs))
     write_file(folder / "summary.json", json.dumps([_summary(job) for job in jobs], indent=2) + "\n")
     found = blocks(jobs)
     write_file(folder / "tables.md", layout.markdown(found, show) + "".join(f"\n```\n{text}\n```\n" for text in also))
