@@ -27,6 +27,7 @@ from files import (
     file_key,
     find_pairs,
     list_images,
+    pairs_of,
     read_image,
     read_mask,
     read_planes,
@@ -99,7 +100,7 @@ class Data(Dataset):
 
     def __init__(self, cfg: Config, pairs: list[Pair] | None = None):
         self.cfg = cfg
-        self.pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer) if pairs is None else pairs
+        self.pairs = pairs_of(cfg) if pairs is None else pairs
         self._labels = cfg.labels
         self._strengths = {name: float(getattr(cfg, name)) for name in AUGMENTATIONS}
         self._cache: MemoryCache | DiskCache | None = None

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs import Config, errors_in_one_line, parse
-from files import find_pairs, group_of, hold_out, maps_of_fold, require_writable
+from files import group_of, hold_out, maps_of_fold, pairs_of, require_writable
 from report import cases, layout, scoring, tables
 from report.arguments import methods_of, sets_of
 
@@ -74,7 +74,7 @@ def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[cases.J
         return cases.jobs_of(sets, methods, several, cfg.labels, which, prefer_labels)
     methods = methods or {cfg.network: [Path(cfg.mapspath)]}
     folds = range(1, max(1, cfg.folds) + 1)
-    pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer) if cfg.folds or cfg.split else []
+    pairs = pairs_of(cfg) if cfg.folds or cfg.split else []
     names = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold)).test] for fold in folds if pairs]
     if not any(names):
         sets = {name: Path(cfg.testpath, name) for name in cfg.testsets}
