@@ -26,7 +26,7 @@ from engine.state import State
 from engine.stop import Stop
 from engine.validation import better, chosen_by, validate
 from files import Pair, check_pairs, parts_of_run, write_split
-from lossnet import Criterion, LossNet, dice_loss, msnet_terms
+from lossnet import TERMS, Criterion, LossNet, msnet_terms
 
 WEIGHTS: dict[str, bool] = {"imagenet": True, "random": False}  # what else a Config says is a file
 
@@ -186,15 +186,14 @@ def build_network(cfg: Config, team: distributed.Team) -> nn.Module:
 
 
 def build_criterion(cfg: Config, device: torch.device, layout: torch.memory_format) -> Criterion:
-    """MSNet's loss and what a Config adds to it; a further term is one line more."""
+    """MSNet's loss, and each term of `TERMS` whose factor is not 0."""
     lossnet = None
     if cfg.lossnet_factor:
         lossnet = LossNet(WEIGHTS.get(cfg.lossnet_weights, cfg.lossnet_weights))
         lossnet = lossnet.to(device, memory_format=layout)  # type: ignore[call-overload]
     terms = msnet_terms(lossnet, cfg.lossnet_factor, cfg.weighted_bce)
-    if cfg.dice_factor:
-        terms["dice"] = (cfg.dice_factor, dice_loss)
-    return Criterion(terms)
+    factors = {name: getattr(cfg, f"{name}_factor") for name in TERMS}
+    return Criterion(terms | {name: (factor, TERMS[name]) for name, factor in factors.items() if factor})
 
 
 if __name__ == "__main__":
