@@ -5,6 +5,7 @@ normalises at full resolution in float64 and then resizes; both are linear, so r
 less work.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -259,6 +260,11 @@ def test_batch(images: Sequence[TestImage]) -> TestBatch:
 test_batch.__test__ = False  # type: ignore[attr-defined] # as above
 
 
+def bytes_of_test_batch(cfg: Config) -> int:
+    """What the images of a batch of `TestImages` or `HeldOut` take."""
+    return 4 * cfg.test_batch * 3 * math.prod(cfg.sides)
+
+
 # ------------------------------------------------------------------------------------------------- held-out pairs
 
 
@@ -315,6 +321,7 @@ __all__ = [
     "TestBatch",
     "TestImage",
     "TestImages",
+    "bytes_of_test_batch",
     "find_pairs",
     "held_out_batch",
     "test_batch",

@@ -1,7 +1,6 @@
 """Train MSNet or M2SNet: python train.py configs/polyp_msnet.py [--field value ...]"""
 
 import dataclasses
-import math
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from tqdm import tqdm
 
 import net
 from configs import Config, as_begun, errors_in_one_line, notes, outlived_output, parse, require_same
-from dataset import Batches, Data, HeldOut, held_out_batch
+from dataset import Batches, Data, HeldOut, bytes_of_test_batch, held_out_batch
 from engine import checkpoint, distributed, earlier, lock, machine, optim, record
 from engine.inference import Predictor
 from engine.loading import Loader, silent
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def train(cfg: Config) -> Path:
     """One run, from the start or from <savepath>/last.pt; returns the last checkpoint, `<run folder>/model-<epoch>`."""
-    chosen_by(cfg)
+    chosen_by(cfg)  # refuses, before a folder is made, a score that its protocol lacks
     before, after = record.filled(cfg.before, cfg), record.filled(cfg.after, cfg)
     with distributed.team(machine.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
         if team.writes:
@@ -172,7 +171,7 @@ def keeps(cfg: Config, epoch: int) -> bool:
 
 def held_out(pairs: list[Pair], cfg: Config, team: distributed.Team) -> Loader:
     """What this process validates on: its share of the pairs, images and masks read in processes."""
-    data, size = HeldOut(pairs[team.rank :: team.size], cfg), cfg.test_batch * 3 * math.prod(cfg.sides) * 4
+    data, size = HeldOut(pairs[team.rank :: team.size], cfg), bytes_of_test_batch(cfg)
     # training has said where shared memory is short
     return Loader(data, held_out_batch, cfg.workers, size, team.device, silent, batch_size=cfg.test_batch)
 
