@@ -33,7 +33,11 @@ def apex_sgd(
     return fused(groups, lr=lr, momentum=momentum, weight_decay=decay, nesterov=nesterov)
 
 
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adamw": adamw, "apex_sgd": apex_sgd}
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": sgd,
+    "adamw": adamw,
+    "apex_sgd": apex_sgd,  # no name for a Config: it takes the place of sgd where amp is apex
+}
 
 
 def _fused(groups: list[dict]) -> bool:

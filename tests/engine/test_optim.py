@@ -19,12 +19,6 @@ def rates(**fields) -> list[float]:
     return [optim.learning_rate(cfg, epoch, step, 5) for epoch in range(cfg.epoch) for step in range(5)]
 
 
-def test_every_schedule_that_a_config_may_name_exists_and_no_other():
-    fields = {name: Config.__annotations__[name].__args__ for name in ("schedule", "optimiser")}
-    assert set(fields["schedule"]) == set(optim.SCHEDULES)
-    assert {*fields["optimiser"], "apex_sgd"} == set(optim.OPTIMISERS)
-
-
 def test_poly_and_cosine_begin_at_lr_and_equal_pytorchs():
     weight = torch.nn.Parameter(torch.ones(1))
     for name, make in {
