@@ -128,6 +128,7 @@ class Data(Dataset):
         ready = self._cache.get(key.i, lambda: self._read(key.i)) if self._cache else self._read(key.i)
         image, mask = ready[..., :3], ready[..., 3:].transpose(2, 0, 1)
         if cfg.mode == "train":
+            # flip, turn, scale: the order of these draws is what a seed means; other augmentations draw elsewhere
             if rng.random() < cfg.flip:
                 image, mask = flip(image, mask)
             image, mask = rotate(image, mask, rng.uniform(-cfg.rotate, cfg.rotate), self._labels.outside)
@@ -221,7 +222,7 @@ class TestImage(NamedTuple):
 
 
 class TestImages(Dataset):
-    """The images of one folder as the original predicts them: antialiased bilinear resize, ImageNet statistics."""
+    """The images of one folder as the original predicts them: antialiased bilinear resize, `test_mean`, `test_std`."""
 
     __test__ = False  # not a test case, whatever pytest makes of the name
 

@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "help": "95 %% bootstrap intervals, paired tests between methods",
         },
     )
+    # ---- what there is; whatever can be refused is refused here
     try:
         show = layout.Show(cfg.columns, cfg.percent)
         show.names(cfg.protocol)  # a column that is no score is refused here
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         raise SystemExit(f"test_score.py: error: {error}") from error
 
+    # ---- scored; written before it is printed, which may fail
     scoring.score(jobs, cfg.protocol, given.undefined, given.processes, given.confidence or cfg.by_group)
     scored, also = [job for job in jobs if len(job.scores)], []
     if scored and cfg.by_group:
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if scored and given.confidence:
         also.append(tables.confidence(scored, show))
     if scored and given.out:
-        tables.write(scored, Path(given.out), show, also)  # before anything is printed: that may fail
+        tables.write(scored, Path(given.out), show, also)
     report(jobs, given.strict)
     for text in [tables.terminal(scored, show), *also] if scored else ():
         print("\n" + text)
