@@ -5,6 +5,7 @@ normalises at full resolution in float64 and then resizes; both are linear, so r
 less work.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from files import (
     file_key,
     find_pairs,
     list_images,
+    pairs_of,
     read_image,
     read_mask,
     read_planes,
@@ -99,7 +101,7 @@ class Data(Dataset):
 
     def __init__(self, cfg: Config, pairs: list[Pair] | None = None):
         self.cfg = cfg
-        self.pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer) if pairs is None else pairs
+        self.pairs = pairs_of(cfg) if pairs is None else pairs
         self._labels = cfg.labels
         self._strengths = {name: float(getattr(cfg, name)) for name in AUGMENTATIONS}
         self._cache: MemoryCache | DiskCache | None = None
@@ -126,6 +128,7 @@ class Data(Dataset):
         ready = self._cache.get(key.i, lambda: self._read(key.i)) if self._cache else self._read(key.i)
         image, mask = ready[..., :3], ready[..., 3:].transpose(2, 0, 1)
         if cfg.mode == "train":
+            # flip, turn, scale: the order of these draws is what a seed means; other augmentations draw elsewhere
             if rng.random() < cfg.flip:
                 image, mask = flip(image, mask)
             image, mask = rotate(image, mask, rng.uniform(-cfg.rotate, cfg.rotate), self._labels.outside)
@@ -219,7 +222,7 @@ class TestImage(NamedTuple):
 
 
 class TestImages(Dataset):
-    """The images of one folder as the original predicts them: antialiased bilinear resize, ImageNet statistics."""
+    """The images of one folder as the original predicts them: antialiased bilinear resize, `test_mean`, `test_std`."""
 
     __test__ = False  # not a test case, whatever pytest makes of the name
 
@@ -256,6 +259,11 @@ def test_batch(images: Sequence[TestImage]) -> TestBatch:
 
 
 test_batch.__test__ = False  # type: ignore[attr-defined] # as above
+
+
+def bytes_of_test_batch(cfg: Config) -> int:
+    """What the images of a batch of `TestImages` or `HeldOut` take."""
+    return 4 * cfg.test_batch * 3 * math.prod(cfg.sides)
 
 
 # ------------------------------------------------------------------------------------------------- held-out pairs
@@ -314,6 +322,7 @@ __all__ = [
     "TestBatch",
     "TestImage",
     "TestImages",
+    "bytes_of_test_batch",
     "find_pairs",
     "held_out_batch",
     "test_batch",

@@ -8,7 +8,6 @@ With several classes each of these folders has one of grey maps per class, and l
 import dataclasses
 import hashlib
 import json
-import math
 from argparse import Namespace
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,7 @@ from tqdm import tqdm
 
 import net
 from configs import ORIGINAL, Config, errors_in_one_line, one_side, outlived_output, parse
-from dataset import TestImages, test_batch
+from dataset import TestImages, bytes_of_test_batch, test_batch
 from engine import machine
 from engine.inference import Predictor
 from engine.loading import Loader
@@ -175,7 +174,7 @@ def what_maps_depend_on(fields: dict[str, Any]) -> dict[str, Any]:
 def predict_set(predictor: Predictor, images: TestImages, out: Path, cfg: Config) -> None:
     """Decode in processes, predict here, encode in threads, all at the same time."""
     waiting: deque[Future] = deque()
-    largest = cfg.test_batch * 3 * math.prod(cfg.sides) * 4
+    largest = bytes_of_test_batch(cfg)
     with (
         Loader(images, test_batch, cfg.workers, largest, predictor.device, batch_size=cfg.test_batch) as loader,
         tqdm(total=len(images), desc=out.name, unit="image", disable=None) as bar,

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs import Config, errors_in_one_line, parse
-from files import find_pairs, group_of, hold_out, maps_of_fold, require_writable
+from files import group_of, hold_out, maps_of_fold, pairs_of, require_writable
 from report import cases, layout, scoring, tables
 from report.arguments import methods_of, sets_of
 
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "help": "95 %% bootstrap intervals, paired tests between methods",
         },
     )
+    # ---- what there is; whatever can be refused is refused here
     try:
         show = layout.Show(cfg.columns, cfg.percent)
         show.names(cfg.protocol)  # a column that is no score is refused here
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         raise SystemExit(f"test_score.py: error: {error}") from error
 
+    # ---- scored; written before it is printed, which may fail
     scoring.score(jobs, cfg.protocol, given.undefined, given.processes, given.confidence or cfg.by_group)
     scored, also = [job for job in jobs if len(job.scores)], []
     if scored and cfg.by_group:
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if scored and given.confidence:
         also.append(tables.confidence(scored, show))
     if scored and given.out:
-        tables.write(scored, Path(given.out), show, also)  # before anything is printed: that may fail
+        tables.write(scored, Path(given.out), show, also)
     report(jobs, given.strict)
     for text in [tables.terminal(scored, show), *also] if scored else ():
         print("\n" + text)
@@ -74,7 +76,7 @@ def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[cases.J
         return cases.jobs_of(sets, methods, several, cfg.labels, which, prefer_labels)
     methods = methods or {cfg.network: [Path(cfg.mapspath)]}
     folds = range(1, max(1, cfg.folds) + 1)
-    pairs = find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer) if cfg.folds or cfg.split else []
+    pairs = pairs_of(cfg) if cfg.folds or cfg.split else []
     names = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold)).test] for fold in folds if pairs]
     if not any(names):
         sets = {name: Path(cfg.testpath, name) for name in cfg.testsets}

@@ -1,7 +1,6 @@
 """Train MSNet or M2SNet: python train.py configs/polyp_msnet.py [--field value ...]"""
 
 import dataclasses
-import math
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from tqdm import tqdm
 
 import net
 from configs import Config, as_begun, errors_in_one_line, notes, outlived_output, parse, require_same
-from dataset import Batches, Data, HeldOut, held_out_batch
+from dataset import Batches, Data, HeldOut, bytes_of_test_batch, held_out_batch
 from engine import checkpoint, distributed, earlier, lock, machine, optim, record
 from engine.inference import Predictor
 from engine.loading import Loader, silent
@@ -26,7 +25,7 @@ from engine.state import State
 from engine.stop import Stop
 from engine.validation import better, chosen_by, validate
 from files import Pair, check_pairs, parts_of_run, write_split
-from lossnet import Criterion, LossNet, dice_loss, msnet_terms
+from lossnet import TERMS, Criterion, LossNet, msnet_terms
 
 WEIGHTS: dict[str, bool] = {"imagenet": True, "random": False}  # what else a Config says is a file
 
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def train(cfg: Config) -> Path:
     """One run, from the start or from <savepath>/last.pt; returns the last checkpoint, `<run folder>/model-<epoch>`."""
-    chosen_by(cfg)
+    chosen_by(cfg)  # refuses, before a folder is made, a score that its protocol lacks
     before, after = record.filled(cfg.before, cfg), record.filled(cfg.after, cfg)
     with distributed.team(machine.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
         if team.writes:
@@ -172,7 +171,7 @@ def keeps(cfg: Config, epoch: int) -> bool:
 
 def held_out(pairs: list[Pair], cfg: Config, team: distributed.Team) -> Loader:
     """What this process validates on: its share of the pairs, images and masks read in processes."""
-    data, size = HeldOut(pairs[team.rank :: team.size], cfg), cfg.test_batch * 3 * math.prod(cfg.sides) * 4
+    data, size = HeldOut(pairs[team.rank :: team.size], cfg), bytes_of_test_batch(cfg)
     # training has said where shared memory is short
     return Loader(data, held_out_batch, cfg.workers, size, team.device, silent, batch_size=cfg.test_batch)
 
@@ -186,15 +185,14 @@ def build_network(cfg: Config, team: distributed.Team) -> nn.Module:
 
 
 def build_criterion(cfg: Config, device: torch.device, layout: torch.memory_format) -> Criterion:
-    """MSNet's loss and what a Config adds to it; a further term is one line more."""
+    """MSNet's loss, and each term of `TERMS` whose factor is not 0."""
     lossnet = None
     if cfg.lossnet_factor:
         lossnet = LossNet(WEIGHTS.get(cfg.lossnet_weights, cfg.lossnet_weights))
         lossnet = lossnet.to(device, memory_format=layout)  # type: ignore[call-overload]
     terms = msnet_terms(lossnet, cfg.lossnet_factor, cfg.weighted_bce)
-    if cfg.dice_factor:
-        terms["dice"] = (cfg.dice_factor, dice_loss)
-    return Criterion(terms)
+    factors = {name: getattr(cfg, f"{name}_factor") for name in TERMS}
+    return Criterion(terms | {name: (factor, TERMS[name]) for name, factor in factors.items() if factor})
 
 
 if __name__ == "__main__":

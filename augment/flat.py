@@ -6,21 +6,21 @@ import cv2
 import numpy as np
 
 LUMA = np.array((0.299, 0.587, 0.114))  # ITU-R BT.601: what R, G and B add to the grey that the eye sees
-Pair = tuple[np.ndarray, np.ndarray]
+Both = tuple[np.ndarray, np.ndarray]  # image and mask
 
 # ---------------------------------------------------------------------------------------------------------- geometry
 
 
 def vertical_flip(
     image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, probability: float, _: int | None
-) -> Pair:
+) -> Both:
     """Mirror top and bottom."""
     return (image[::-1], mask[:, ::-1]) if rng.random() < probability else (image, mask)
 
 
 def quarter_turns(
     image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, probability: float, _: int | None
-) -> Pair:
+) -> Both:
     """One, two or three quarter turns, exact; two, where height and width differ: others would not fit."""
     if rng.random() >= probability:
         return image, mask
@@ -28,7 +28,7 @@ def quarter_turns(
     return np.rot90(image, turns), np.rot90(mask, turns, (1, 2))
 
 
-def zoom(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, largest: float, outside: int | None) -> Pair:
+def zoom(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, largest: float, outside: int | None) -> Both:
     """Scale about the centre by 1 / (1 + largest) .. 1 + largest, as often up as down, and shift a little.
 
     The shift is at most a quarter of `largest`, of height and of width.
@@ -40,7 +40,7 @@ def zoom(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, largest:
     return warp(image, mask, matrix, outside)
 
 
-def warp(image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, outside: int | None) -> Pair:
+def warp(image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, outside: int | None) -> Both:
     """Move both by an affine matrix (2, 3) of x and y, bilinear; 0 comes in, but 1 into plane `outside`."""
     height, width = image.shape[:2]
 
@@ -93,7 +93,7 @@ def cutout(image: np.ndarray, rng: np.random.Generator, probability: float) -> n
 
 
 # Config field -> function(image, mask, rng, strength, outside): image (H, W, 3), 0 is what surrounds it; mask (C, H, W)
-GEOMETRY: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator, float, int | None], Pair]] = {
+GEOMETRY: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator, float, int | None], Both]] = {
     "vertical_flip": vertical_flip,
     "quarter_turns": quarter_turns,
     "zoom": zoom,

@@ -6,12 +6,8 @@ from typing import Any
 
 from configs.config import MAY_CHANGE, ORIGINAL, Config, one_side
 
-NEVER = {
-    "network",
-    "backbone",
-    "classes",
-    "optimiser",
-}  # fields that cannot change in a run: what it has saved fits no other
+# fields that cannot change in a run: what it has saved fits no other
+NEVER = {"network", "backbone", "classes", "optimiser"}
 
 
 def notes(cfg: Config) -> Iterator[str]:

@@ -9,6 +9,10 @@ from typing import Any, Literal
 from configs.fields import Group, above, at_least, below, between, checked, pattern, rule, statistics
 from configs.labels import Labels
 
+# names that dictionaries elsewhere have too: a Config knows no other room, and a test holds both together
+Network = Literal["msnet", "m2snet"]
+Optimiser = Literal["sgd", "adamw"]
+Schedule = Literal["triangle", "poly", "cosine", "constant"]
 Protocol = Literal["official", "pranet", "infnet", "binary", "layers"]
 POLYP_TESTSETS = ("CVC-300", "CVC-ClinicDB", "Kvasir", "CVC-ColonDB", "ETIS-LaribPolypDB")
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std, R G B
@@ -57,7 +61,7 @@ class Config:
     mode: Literal["train", "test"] = places("train", "the original's switch; only `Data` reads it", free=True)
     snapshot: str = places("", "checkpoint to predict with", free=True)
 
-    network: Literal["msnet", "m2snet"] = model("msnet", "of MICCAI 2021, or of arXiv 2303.10894")
+    network: Network = model("msnet", "of MICCAI 2021, or of arXiv 2303.10894")
     backbone: str = model("res2net50", "both papers' encoder; or a network of timm's: pvt_v2_b2, resnet50, ...")
     backbone_weights: str = model("imagenet", "imagenet: those in weights/ | random | a file")
 
@@ -74,10 +78,10 @@ class Config:
     weighted_bce: bool = loss(False, "Official: pixel weights cancel. Paper: True")
     dice_factor: float = loss(0.0, "of a soft Dice loss beside the structure loss; 0 leaves it out", at_least(0))
 
-    optimiser: Literal["sgd", "adamw"] = training("sgd", "transformers train with adamw")
+    optimiser: Optimiser = training("sgd", "transformers train with adamw")
     batch: int = training(16, "images per step, over all processes", at_least(1))
     lr: float = training(0.05, "peak of the learning rate", above(0))
-    schedule: Literal["triangle", "poly", "cosine", "constant"] = training("triangle", "triangle peaks at mid-run")
+    schedule: Schedule = training("triangle", "triangle peaks at mid-run")
     schedule_by: Literal["epoch", "step"] = training("epoch", "when the learning rate changes")
     warmup: float = training(0.0, "epochs in which the rate grows to where the schedule begins", at_least(0))
     momen: float = training(0.9, "momentum of SGD; of adamw the first beta", between(0, 1))

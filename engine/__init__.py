@@ -1,1 +1,1 @@
-"""What every run needs and no paper mentions: checkpoints, precision, the record of a run."""
+"""What every run needs and no paper mentions: loading, optimisers, precision, checkpoints, validation, records."""

@@ -85,7 +85,7 @@ class Log:
         if bad is None and not self._skips:
             bad = next((i for i, norm in enumerate(norms) if not math.isfinite(norm)), None)
             what = "the gradient's norm"
-        good = [((*row[:3], *loss, norm)) for row, loss, norm in zip(rows, losses, norms, strict=True)]
+        good = [(*row[:3], *loss, norm) for row, loss, norm in zip(rows, losses, norms, strict=True)]
         for row in good:
             self._count(row[1], row[3])
         if self._writes:

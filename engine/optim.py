@@ -33,7 +33,11 @@ def apex_sgd(
     return fused(groups, lr=lr, momentum=momentum, weight_decay=decay, nesterov=nesterov)
 
 
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": sgd, "adamw": adamw, "apex_sgd": apex_sgd}
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": sgd,
+    "adamw": adamw,
+    "apex_sgd": apex_sgd,  # no name for a Config: it takes the place of sgd where amp is apex
+}
 
 
 def _fused(groups: list[dict]) -> bool:
@@ -46,6 +50,7 @@ def groups_of(network: nn.Module, backbone_lr_ratio: float) -> list[dict[str, An
     Official: the groups look for a name that nothing has, so all weights train at lr. Paper: the backbone at a tenth.
     """
     named = list(network.named_parameters())
+    # whatever the backbone is, it is called resnet: so do the keys of the original's checkpoints
     backbone = [weight for name, weight in named if name.startswith("resnet.")]
     rest = [weight for name, weight in named if not name.startswith("resnet.")]
     return [{"params": backbone, "ratio": backbone_lr_ratio}, {"params": rest, "ratio": 1.0}]
@@ -97,7 +102,7 @@ def learning_rate(cfg: Any, epoch: int, step: int = 0, steps: int = 1) -> float:
     place, places, warm = float(epoch), float(cfg.epoch), cfg.warmup
     if cfg.schedule_by == "step":
         place, places, warm = place * steps + step, places * steps, warm * steps
-    curve = SCHEDULES[cfg.schedule]
+    curve = SCHEDULES[cfg.schedule]  # runs over what is left when the warm-up is over
     if place + 1 <= warm:
         return cfg.lr * curve(0, places - warm) * (place + 1) / warm
     return cfg.lr * curve(max(0.0, place - warm), places - warm)

@@ -21,7 +21,7 @@ class State:
 
     def __init__(self, folder: Path, team: Team, cfg: Any, images: list[str], trained: dict[str, Any]):
         self.folder, self.team, self.cfg, self.images = folder, team, cfg, images
-        self.trained = {name: part for name, part in trained.items() if part is not None}
+        self.trained = {name: what for name, what in trained.items() if what is not None}
         self.epoch = 0  # whole epochs behind the run
         self.done = 0  # batches of the next one behind it
         self.step = 0  # over all epochs
@@ -69,7 +69,7 @@ class State:
     def save(self, log: Log) -> None:
         """Write last.pt; FloatingPointError, and last.pt as it was, if a loss or a weight is not finite."""
         log.flush()
-        content: dict[str, Any] = {name: part.state_dict() for name, part in self.trained.items()}
+        content: dict[str, Any] = {name: what.state_dict() for name, what in self.trained.items()}
         checkpoint.require_finite(content, self.step)
         if self.team.writes:
             content |= {name: getattr(self, name) for name in ("epoch", "done", "step", "best")}

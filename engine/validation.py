@@ -52,11 +52,11 @@ def validate(predictor: Predictor, held_out: Loader, choice: Choice, team: distr
     mine = _scores(predictor, held_out, choice, team, log)
     network.train(was_training)
     whole = {name: merged(scores) for name, scores in mine.items()}
-    found = {name: s.result()[choice.score] if s.with_foreground else math.nan for name, s in whole.items()}
-    if len(found) > 1:
-        for name, value in found.items():
+    values = {name: s.result()[choice.score] if s.with_foreground else math.nan for name, s in whole.items()}
+    if len(values) > 1:
+        for name, value in values.items():
             log.scalar(f"validation/{name} {choice.score}", value)
-    defined = [found[name] for name in choice.scored if not math.isnan(found[name])]
+    defined = [values[name] for name in choice.scored if not math.isnan(values[name])]
     if team.writes:
         _warn(choice, whole, bool(defined))
     return float(np.mean(defined)) if defined else math.nan

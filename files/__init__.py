@@ -17,10 +17,9 @@ from files.maps import (
     write_maps_record,
 )
 from files.names import by_image
-from files.pairs import Pair, find_images, find_masks, find_pairs
-from files.parts import parts_of_run
+from files.pairs import Pair, find_images, find_masks, find_pairs, pairs_of
 from files.reading import read_image, read_labels, read_mask, read_planes, read_whole_image, union
-from files.splits import deal_folds, group_of, held_out_of, hold_out, maps_of_fold, split_pairs
+from files.splits import deal_folds, group_of, held_out_of, hold_out, maps_of_fold, parts_of_run, split_pairs
 from files.survey import Check, check_pairs, survey
 from files.writing import (
     folders_of,
@@ -63,6 +62,7 @@ __all__ = [
     "native_labels",
     "native_map",
     "opened",
+    "pairs_of",
     "parts_of_run",
     "read_gt",
     "read_image",

@@ -35,29 +35,29 @@ def read_split(path: str | Path) -> dict[str, list[str]]:
         raise FileNotFoundError(f"no split file {path}")
     try:
         text = path.read_text(encoding="utf-8-sig")  # with or without Windows' mark
-        found: Any = {}
+        listed: Any = {}
         if path.suffix.lower() == ".json":
-            found = json.loads(text)
-            if isinstance(found, dict) and isinstance(found.get(SEEN), dict):
-                del found[SEEN]
-            found = {str(i): names for i, names in enumerate(found, start=1)} if isinstance(found, list) else found
+            listed = json.loads(text)
+            if isinstance(listed, dict) and isinstance(listed.get(SEEN), dict):
+                del listed[SEEN]
+            listed = {str(i): names for i, names in enumerate(listed, start=1)} if isinstance(listed, list) else listed
         elif path.suffix.lower() == ".csv":
             for row in (table := csv.DictReader(text.splitlines())):
                 if not (row.get("name") and row.get("part")):
                     raise ValueError(f"its line {table.line_num} lacks name or part; columns {table.fieldnames}")
-                found.setdefault(row["part"], []).append(row["name"])
+                listed.setdefault(row["part"], []).append(row["name"])
         elif path.suffix.lower() == ".txt":
-            found = {"train": [line.strip() for line in text.splitlines() if line.strip()]}
+            listed = {"train": [line.strip() for line in text.splitlines() if line.strip()]}
         else:
             raise ValueError("its name ends in neither .json, .csv nor .txt")
-        lists = isinstance(found, dict) and all(isinstance(names, list) for names in found.values())
-        if not lists or not all(isinstance(name, str) for names in found.values() for name in names):
+        lists = isinstance(listed, dict) and all(isinstance(names, list) for names in listed.values())
+        if not lists or not all(isinstance(name, str) for names in listed.values() for name in names):
             raise ValueError("it holds something else than names in parts")
     except ValueError as error:
         raise ValueError(
             f"{path} cannot be read ({error}); expected JSON of parts, CSV with columns name and part, or TXT"
         ) from error
-    return {{"val": "validation"}.get(part, part): [_bare(name) for name in names] for part, names in found.items()}
+    return {{"val": "validation"}.get(part, part): [_bare(name) for name in names] for part, names in listed.items()}
 
 
 def write_split(path: Path, parts: Parts) -> None:
@@ -76,13 +76,13 @@ def fingerprint(path: str | Path) -> str:
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            found = hashlib.sha256(str(size).encode())
+            digest = hashlib.sha256(str(size).encode())
             for i in range(16):
                 file.seek(max(0, size - piece) * i // 15)
-                found.update(file.read(piece))
+                digest.update(file.read(piece))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} has vanished; is its disk still there?") from error
-    return found.hexdigest()[:16]
+    return digest.hexdigest()[:16]
 
 
 def seen_by(snapshot: str | Path, images: dict[str, Path]) -> list[str]:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from configs import Config
 from files.folders import SUFFIXES, Place, fields_apart, find_places, list_images, mask_folder
 from files.names import Masks, by_image, in_one_folder, without_masks
 
@@ -54,6 +55,11 @@ def find_pairs(root: str | Path, include: str = "", field_of_view: str = "", obs
         names = [pair.name for pair in found("")]
         raise ValueError(f"include is {include!r}, which none of the {len(names)} names holds, such as {names[0]}")
     return chosen
+
+
+def pairs_of(cfg: Config, root: str | Path = "") -> list[Pair]:
+    """`find_pairs` as a Config asks for it: under its datapath, or under another root."""
+    return find_pairs(root or cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer)
 
 
 def find_images(root: str | Path) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Reading image files: images, masks and maps of any format and depth, each to one array."""
+"""Reading what is trained on: images, masks and label images of any format and depth, each to one array."""
 
 import warnings
 from collections.abc import Sequence

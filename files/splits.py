@@ -1,6 +1,7 @@
-"""Parts of a data set: validation, folds, or what a list says. Names in, names out; no file is copied."""
+"""Parts of a data set: what a run trains, validates and tests on, by folds, a fraction or a list. No file is copied."""
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from configs import Config
 from files.lists import Parts, read_split
-from files.pairs import Pair, find_pairs
+from files.pairs import Pair, pairs_of
 
 
 def group_of(name: str, group: str = "", stratify: str = "") -> str:
@@ -97,7 +98,7 @@ def hold_out(pairs: list[Pair], cfg: Config) -> Parts:
 
     Of a list without folds, what it does not name is to test on, or to train on where it names only what to test on.
     """
-    parts = parts_of(pairs, cfg)
+    parts = _named_parts(pairs, cfg)
     if not parts:
         return Parts(pairs, [], [])
     everything, validation = {pair.name for pair in pairs}, set(parts.get("validation", ()))
@@ -114,14 +115,37 @@ def hold_out(pairs: list[Pair], cfg: Config) -> Parts:
     return Parts(*([pair for pair in pairs if pair.name in part] for part in (train, validation, test)))
 
 
+def parts_of_run(cfg: Config) -> Parts:
+    """Pairs to train on, to validate on, and those a fold holds out; a test set as valpath is warned about."""
+    parts = hold_out(pairs_of(cfg), cfg)
+    if parts.validation and (cfg.valpath or cfg.val_fraction):
+        raise ValueError(f"{cfg.split} says what to validate on; leave out valpath and val_fraction")
+    if not cfg.valpath:
+        train, validation = split_pairs(parts.train, cfg.val_fraction, cfg.seed, cfg.group, cfg.stratify)
+        return Parts(train, parts.validation or validation, parts.test)
+    if Path(cfg.valpath).resolve() in {Path(cfg.testpath, name).resolve() for name in cfg.testsets}:
+        warnings.warn(
+            f"valpath {cfg.valpath} is a test set: choosing a checkpoint by it spoils its scores; "
+            "use val_fraction instead",
+            stacklevel=2,
+        )
+    validation = pairs_of(cfg, cfg.valpath)
+    used = {pair.image.resolve() for pair in parts.train + parts.test}
+    if both := [pair for pair in validation if pair.image.resolve() in used]:
+        raise ValueError(
+            f"valpath {cfg.valpath} holds {len(both)} images that are trained or tested on too, first {both[0].image}"
+        )
+    return parts._replace(validation=validation)
+
+
 def held_out_of(cfg: Config) -> list[Pair]:
     """The pairs of datapath that the Config's fold or list keeps to test on; none without either."""
     if not (cfg.folds or cfg.split):
         return []
-    return hold_out(find_pairs(cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer), cfg).test
+    return hold_out(pairs_of(cfg), cfg).test
 
 
-def parts_of(pairs: Sequence[Pair], cfg: Config) -> dict[str, list[str]]:
+def _named_parts(pairs: Sequence[Pair], cfg: Config) -> dict[str, list[str]]:
     """Part -> names of pairs: read from `cfg.split`, or dealt into `cfg.folds`; none without either."""
     names = [pair.name for pair in pairs]
     if not cfg.split:

@@ -7,10 +7,8 @@ import torch
 from torch import Tensor
 
 from lossnet.structure import one_vs_rest, structure_loss
+from lossnet.terms import Term
 from lossnet.vgg import LossNet
-
-# term(logits, mask, within=None or a field of view) -> scalar, all (N, 1, *space)
-Term = Callable[..., Tensor]
 
 
 class Criterion:

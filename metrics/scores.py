@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from metrics import binary, infnet, inputs, layers, official, pranet
+from metrics import inputs
 from metrics.inputs import Maps, batches, complain, faults, foreground, warn_if_swapped
+from metrics.official import f_measure
 from metrics.protocol import Protocol
 from metrics.summary import (
     Summary,
@@ -24,12 +26,16 @@ from metrics.summary import (
     to_levels,
 )
 
+# of each the file of its name, which ends with a PROTOCOL
 PROTOCOLS: dict[str, Protocol] = {
-    "official": official.PROTOCOL,
-    "pranet": pranet.PROTOCOL,
-    "infnet": infnet.PROTOCOL,
-    "binary": binary.PROTOCOL,
-    "layers": layers.PROTOCOL,
+    name: import_module(f"metrics.{name}").PROTOCOL
+    for name in (
+        "official",
+        "pranet",
+        "infnet",
+        "binary",
+        "layers",
+    )
 }
 TOGETHER = 64  # images on the CPU whose counts become scores at once: torch's small operations cost most of one alone
 
@@ -37,9 +43,7 @@ TOGETHER = 64  # images on the CPU whose counts become scores at once: torch's s
 class Scores:
     """Scores of a set of maps, image by image, batch by batch, or merged from several processes.
 
-    protocol: "official", the original's ten; "pranet", the thirteen of PraNet's toolbox; "infnet", six of the COVID
-    papers; "binary", Jaccard, precision, recall, specificity and Dice of masks cut at 0.5; "layers", Dice and edge
-    distance of OCT layers. undefined:
+    protocol: one of `PROTOCOLS`, whose files say what they are; metrics/README.md defines every score. undefined:
     "exclude" leaves an image's undefined score (NaN) out of the mean and counts it in `.undefined`; "propagate" lets
     one NaN make the mean NaN, as the original does. keep_curves keeps what every image's curves are made of, 2 KB each
     (infnet: 4), for resampling and subsets.
@@ -263,7 +267,7 @@ class Scores:
 
     def _curves_of(self, summary: Summary) -> dict[str, Tensor]:
         curves = self._rules.curves(summary)
-        return curves | {"F": official.f_measure(curves["precision"], curves["recall"])}
+        return curves | {"F": f_measure(curves["precision"], curves["recall"])}
 
     def _add_curves(self, curves: dict[str, Tensor]) -> None:
         for name, curve in curves.items():

@@ -131,8 +131,3 @@ def _strip_module_prefix(module: nn.Module, state_dict: dict[str, Tensor], prefi
     if not prefix and state_dict and all(key.startswith("module.") for key in state_dict):
         for key in list(state_dict):
             state_dict[key.removeprefix("module.")] = state_dict.pop(key)
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Number of weights, frozen ones included, buffers not."""
-    return sum(parameter.numel() for parameter in module.parameters())

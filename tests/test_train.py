@@ -14,7 +14,7 @@ import net
 import train
 from configs import ORIGINAL, Config, mixes
 from engine import checkpoint, optim
-from files import find_pairs, parts
+from files import find_pairs, splits
 from net.backbones.res2net import Res2Net50
 from tests.helpers import losses, small
 
@@ -167,7 +167,7 @@ def test_a_worker_that_dies_and_a_file_that_vanishes_are_named(polyp_folder, mon
     monkeypatch.setattr(dataset, "read_image", real)
     cfg = small(polyp_folder, workers=1, check_data=False)
     pairs = find_pairs(cfg.datapath)
-    monkeypatch.setattr(parts, "find_pairs", lambda *_: pairs)
+    monkeypatch.setattr(splits, "pairs_of", lambda *_: pairs)
     victim.unlink()
     with pytest.raises(FileNotFoundError, match=r"004\.png has vanished"):
         train.train(cfg)

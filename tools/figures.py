@@ -35,27 +35,14 @@ plt.rcParams.update({"font.size": 8, "legend.fontsize": 7, "lines.linewidth": 1.
 
 def main() -> None:
     print_anywhere()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gt", required=True)
-    parser.add_argument("--pred", required=True, action="append")
-    parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--images", type=Path, help="images/, a test set, or a folder of test sets, laid out like --gt")
-    parser.add_argument("--protocol", choices=tuple(PROTOCOLS), default="official")
-    parser.add_argument("--worst", type=int, default=4)
-    parser.add_argument("--by", help="score for scatter and worst; default the protocol's Dice")
-    parser.add_argument(
-        "--label_values", type=numbers, default=(), help="of several classes, as in Config: 0,80,160,255"
-    )
-    parser.add_argument("--class_names", default="", help="as in Config, with commas; default the values")
-    parser.add_argument("--field_of_view", default="", help="folder of masks of what counts, as in Config")
-    parser.add_argument("--observer", default="", help="of masks by several people, whose, as in Config")
-    parser.add_argument("--processes", type=int, default=1)
+    parser = _parser()
     given = parser.parse_args()
     known = PROTOCOLS[given.protocol].names
-    by = given.by or next(name for name in known if "dic" in name.lower())
+    by = given.by or next((name for name in known if "dic" in name.lower()), known[0])
     if by not in known:
         parser.error(f"--by {by}: protocol {given.protocol} has {', '.join(known)}")
 
+    # ---- what there is; whatever can be refused is refused here
     try:
         labels = Labels(given.label_values, tuple(filter(None, given.class_names.split(","))))
         which, prefer = cases.Which("", given.field_of_view, given.observer), cases.prefers_labels(given.protocol)
@@ -69,6 +56,7 @@ def main() -> None:
         require_writable(given.out)
     except (ValueError, OSError) as error:
         parser.error(str(error))
+    # ---- scored and drawn, then what was noticed
     scoring.score(jobs, given.protocol, "exclude", given.processes)
     for shown in dict.fromkeys(job.shown for job in jobs):
         mine = [job for job in jobs if job.shown == shown and len(job.scores)]
@@ -89,6 +77,25 @@ def main() -> None:
             print(f"error: {job.title}: {job.error}")
     if any(job.error for job in jobs):
         sys.exit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gt", required=True)
+    parser.add_argument("--pred", required=True, action="append")
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--images", type=Path, help="images/, a test set, or a folder of test sets, laid out like --gt")
+    parser.add_argument("--protocol", choices=tuple(PROTOCOLS), default="official")
+    parser.add_argument("--worst", type=int, default=4)
+    parser.add_argument("--by", help="score for scatter and worst; default the protocol's Dice, or its first")
+    parser.add_argument(
+        "--label_values", type=numbers, default=(), help="of several classes, as in Config: 0,80,160,255"
+    )
+    parser.add_argument("--class_names", default="", help="as in Config, with commas; default the values")
+    parser.add_argument("--field_of_view", default="", help="folder of masks of what counts, as in Config")
+    parser.add_argument("--observer", default="", help="of masks by several people, whose, as in Config")
+    parser.add_argument("--processes", type=int, default=1)
+    return parser
 
 
 def curves(jobs: Sequence[Job], out: Path) -> Path:

@@ -6,10 +6,14 @@ import re
 import pytest
 
 import configs
+import net
 import prediction_rgb
 import test_score
 import train
 from configs import Config, parse
+from engine import optim
+from lossnet import TERMS
+from metrics import PROTOCOLS
 from tests.conftest import ROOT
 
 FIELDS = {field.name: field.metadata for field in dataclasses.fields(Config)}
@@ -57,6 +61,21 @@ BROKEN = {
     "workers": (-1, "at least 0"),
     "seed": (-1, "at least 0"),
 }
+
+
+def test_what_a_config_may_name_is_there_and_nothing_else_is():
+    dictionaries = {
+        "network": net.NETWORKS,
+        "optimiser": optim.OPTIMISERS.keys() - {"apex_sgd"},
+        "schedule": optim.SCHEDULES,
+        "protocol": PROTOCOLS,
+        "val_protocol": PROTOCOLS,
+    }
+    for field, names in dictionaries.items():
+        assert {*Config.__annotations__[field].__args__} == {*names}, field
+    assert {f"{name}_factor" for name in TERMS} == {name for name in FIELDS if name.endswith("_factor")} - {
+        "lossnet_factor"
+    }
 
 
 @pytest.mark.parametrize("name", FIELDS)

@@ -1,5 +1,6 @@
 """Optimisers and learning rates."""
 
+import copy
 import csv
 import math
 
@@ -19,10 +20,35 @@ def rates(**fields) -> list[float]:
     return [optim.learning_rate(cfg, epoch, step, 5) for epoch in range(cfg.epoch) for step in range(5)]
 
 
-def test_every_schedule_that_a_config_may_name_exists_and_no_other():
-    fields = {name: Config.__annotations__[name].__args__ for name in ("schedule", "optimiser")}
-    assert set(fields["schedule"]) == set(optim.SCHEDULES)
-    assert {*fields["optimiser"], "apex_sgd"} == set(optim.OPTIMISERS)
+@pytest.mark.parametrize("name", optim.SCHEDULES)
+def test_a_schedule_is_a_part_of_lr_at_every_step_and_above_none(name):
+    assert all(0 < rate <= 0.1 for rate in rates(schedule=name, schedule_by="step", epoch=4, warmup=1))
+    assert all(0 < rate <= 0.1 for rate in rates(schedule=name, epoch=4))
+
+
+@pytest.mark.parametrize("name", optim.OPTIMISERS.keys() - {"apex_sgd"})
+def test_an_optimiser_keeps_the_ratio_of_groups_and_goes_on_from_what_it_saved(name):
+    def made(weights: list[torch.Tensor]) -> tuple[list[torch.nn.Parameter], torch.optim.Optimizer]:
+        own = [torch.nn.Parameter(weight.clone()) for weight in weights]
+        groups = [{"params": [weight], "ratio": ratio} for weight, ratio in zip(own, (0.1, 1.0), strict=True)]
+        return own, optim.OPTIMISERS[name](groups, 0.1, 0.9, 1e-4, True)
+
+    def stepped(weights: list[torch.nn.Parameter], optimiser: torch.optim.Optimizer, lr: float) -> None:
+        optim.set_learning_rate(optimiser, lr)
+        for weight in weights:
+            weight.grad = torch.full_like(weight, 0.5)
+        optimiser.step()
+
+    weights, optimiser = made([torch.ones(3), torch.ones(3)])
+    for lr in (0.1, 0.05):
+        stepped(weights, optimiser, lr)
+    assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([0.005, 0.05])
+    assert 1 - weights[0][0].item() == pytest.approx((1 - weights[1][0].item()) / 10, rel=0.01)
+    again, other = made([weight.detach() for weight in weights])
+    other.load_state_dict(copy.deepcopy(optimiser.state_dict()))  # else both would step in one memory
+    for pair in ((weights, optimiser), (again, other)):
+        stepped(*pair, 0.02)
+    assert all(torch.equal(*both) for both in zip(weights, again, strict=True))
 
 
 def test_poly_and_cosine_begin_at_lr_and_equal_pytorchs():

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.models.vgg import cfgs, make_layers, vgg16
 
-from lossnet import Criterion, LossNet, dice_loss, msnet_terms, one_vs_rest, structure_loss
+from lossnet import TERMS, Criterion, LossNet, dice_loss, msnet_terms, one_vs_rest, structure_loss
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +125,17 @@ def test_structure_loss_of_a_volume_weighs_by_windows_of_31_voxels():
     inter, both = (weight * pred * mask).sum(), (weight * (pred + mask)).sum()
     expected = F.binary_cross_entropy(pred, mask) + 1 - (inter + 1) / (both - inter + 1)
     assert structure_loss(logits, mask).item() == pytest.approx(expected.item(), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_term_is_least_for_the_mask_itself_and_blind_outside_the_field_of_view(name):
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[:, :, 4:10, 5:12] = 1
+    within = torch.ones_like(mask)
+    within[..., 8:] = 0
+    right, wrong = (40 * mask - 20), (20 - 40 * mask).requires_grad_()
+    assert TERMS[name](right, mask) < 0.05 < TERMS[name](wrong, mask)
+    loss = TERMS[name](wrong, mask, within=within)
+    loss.backward()
+    assert loss.shape == () and wrong.grad.isfinite().all() and not wrong.grad[..., 8:].any()
+    assert TERMS[name](right, mask, within=within) < 0.05
