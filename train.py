@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train(cfg: Config) -> Path:
-    """One run, from the start or from <savepath>/last.pt; returns the last checkpoint, `<run folder>/model-<epoch>`."""
+    """One run and the commands around it, from the start or <savepath>/last.pt; returns its last checkpoint."""
     chosen_by(cfg)  # refuses, before a folder is made, a score that its protocol lacks
     before, after = record.filled(cfg.before, cfg), record.filled(cfg.after, cfg)
     with distributed.team(machine.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
