@@ -3,7 +3,7 @@
 import difflib
 import typing
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from configs.fields import Group, above, at_least, below, between, checked, pattern, rule, statistics
@@ -138,6 +138,7 @@ class Config:
     test_amp: Literal["native-fp16", "native-bf16", "off"] = predicting("off", "precision of the network")
     test_scales: tuple[float, ...] = predicting((1.0,), "maps are averaged over these sizes of the input", factors)
     test_flip: bool = predicting(False, "and over the mirrored input")
+    probabilities: bool = predicting(False, "maps of 16 bits, 65535 for p = 1; Official: of 8 bits, truncated")
 
     protocol: Protocol = scoring("official", "see metrics/README.md")
     columns: tuple[str, ...] = scoring((), "scores that tables show, in this order; (): all of the protocol")
@@ -202,6 +203,11 @@ class Config:
         smaller = sorted(side for side in parts if side < longer)
         followed = {"train_mean": theirs[0], "train_std": theirs[1], "test_mean": mean, "test_std": std}
         return followed | {"scales": (*smaller, max(64, longer))}
+
+    def changed(self, **fields: Any) -> "Config":
+        """This Config with other values of some fields; what follows others unless given follows these too."""
+        following = {name: () for name, value in self.followed().items() if getattr(self, name) == value}
+        return replace(self, **(following | fields))
 
     @property
     def labels(self) -> Labels:

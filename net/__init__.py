@@ -1,6 +1,6 @@
 """MSNet and M2SNet: `build` makes one, `load` fills it from a file, `probabilities` reads what it gives."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -137,14 +137,20 @@ def backbone_of(state: Collection[str]) -> str:
     return names.pop() if len(names) == 1 else ""
 
 
+def kind_of(state: Mapping[str, Tensor]) -> tuple[str, str, int]:
+    """(network, backbone, classes) that a checkpoint's entries tell; "" and 0 for what they do not."""
+    if "output1.0.weight" not in state:
+        return "", backbone_of(state), 0
+    return "m2snet" if "conv_3.norm.weight" in state else "msnet", backbone_of(state), len(state["output1.0.weight"])
+
+
 def _difference(module: nn.Module, state: dict) -> str:
     """One line that says how a state dict differs from a module's: a name for the usual case, else the first keys."""
-    for name, box in (("M2SNet", True), ("MSNet", False)):
-        its = "output1.0.weight" in state and ("conv_3.norm.weight" in state) is box
-        if its and isinstance(module, MSNet) and type(module).__name__ != name:
-            return f"it is a checkpoint of {name}; build that network (Config field `network`)"
+    network, theirs, classes = kind_of(state)
+    if network and isinstance(module, MSNet) and type(module) is not NETWORKS[network]:
+        return f"it is a checkpoint of {NETWORKS[network].__name__}; build that network (Config field `network`)"
     own = module.state_dict()
-    theirs, ours = backbone_of(state), backbone_of(own)
+    ours = backbone_of(own)
     if theirs and theirs != ours:
         return f"its backbone is {theirs}{f', expected {ours}' if ours else ''}; build that one (--backbone {theirs})"
     parts = []
@@ -155,7 +161,7 @@ def _difference(module: nn.Module, state: dict) -> str:
         if own[key].shape != state[key].shape:
             parts.append(f"its {key} has shape {tuple(state[key].shape)}, expected {tuple(own[key].shape)}")
             if key.startswith("output1."):
-                parts.append(f"it predicts {len(state[key])} classes (Config field `classes`)")
+                parts.append(f"it predicts {classes} classes (Config field `classes`)")
             break
     return "; ".join(parts)
 
@@ -168,6 +174,7 @@ __all__ = [
     "Volume",
     "build",
     "fold_batchnorm",
+    "kind_of",
     "load",
     "probabilities",
     "statistics",

@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 MAY_IMPORT = {
     "train": {"configs", "files", "dataset", "net", "lossnet", "engine", "metrics"},
-    "prediction_rgb": {"configs", "files", "dataset", "net", "engine"},
+    "prediction_rgb": {"configs", "files", "dataset", "engine", "weights"},
     "test_score": {"configs", "files", "metrics", "report"},
     "dataset": {"configs", "files", "augment"},
     "augment": set(),
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "metrics": set(),
     "weights": set(),
     "engine": {"files", "metrics", "weights"},
+    "engine/inference.py": {"files", "weights", "configs", "net", "dataset"},  # its `load` begins with a run's record
     "report": {"files", "metrics", "configs"},
     "tools": {"report", "weights", "net", "lossnet", "metrics", "files", "dataset", "configs", "engine"},
 }
@@ -31,12 +32,12 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).par
 
 def test_every_room_is_in_the_table():
     rooms = {path.stem for path in ROOT.glob("*.py")} | {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert rooms - {"tests"} == set(MAY_IMPORT)
+    assert rooms - {"tests"} == {name for name in MAY_IMPORT if "/" not in name}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_imports_point_one_way(path):
-    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    room, file = path.relative_to(ROOT).parts[0].removesuffix(".py"), path.relative_to(ROOT).as_posix()
     imported = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -44,7 +45,7 @@ def test_imports_point_one_way(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide the arrow"
             imported.add(node.module.split(".")[0])
-    strangers = (imported & set(MAY_IMPORT)) - MAY_IMPORT[room] - {room}
+    strangers = (imported & set(MAY_IMPORT)) - MAY_IMPORT.get(file, MAY_IMPORT[room]) - {room}
     assert not strangers, f"{room} may not import {strangers}"
 
 
