@@ -1,6 +1,6 @@
 """Settings: `Config`, its command line, and one short file per experiment."""
 
-from configs.agreement import as_begun, mixes, notes, require_same
+from configs.agreement import as_begun, mixes, notes, require_same, require_trainable
 from configs.command_line import load, parse, print_anywhere
 from configs.config import MAY_CHANGE, ORIGINAL, POLYP_TESTSETS, Config, one_side
 from configs.labels import BINARY, Labels
@@ -27,4 +27,5 @@ __all__ = [
     "print_anywhere",
     "record_beside",
     "require_same",
+    "require_trainable",
 ]

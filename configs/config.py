@@ -55,11 +55,12 @@ class Config:
     savepath: str = places("saved_model/msnet", "checkpoints and the record of the run", free=True)
     mapspath: str = places("maps/msnet", "predicted maps: one folder per test set", free=True)
     mode: Literal["train", "test"] = places("train", "the original's switch; only `Data` reads it", free=True)
-    snapshot: str = places("", "checkpoint to predict with", free=True)
+    snapshot: str = places("", "checkpoint to predict with, or several by commas", free=True)
 
     network: Literal["msnet", "m2snet"] = model("msnet", "of MICCAI 2021, or of arXiv 2303.10894")
     backbone: str = model("res2net50", "both papers' encoder; or a network of timm's: pvt_v2_b2, resnet50, ...")
     backbone_weights: str = model("imagenet", "imagenet: those in weights/ | random | a file")
+    start: str = model("", "checkpoint that training begins with, in place of backbone_weights; its classes may differ")
 
     classes: int = several(1, "1: binary masks and a sigmoid; more: a softmax", at_least(1))
     label_values: tuple[int, ...] = several((), "grey value of each class in the label images; (): binary masks")

@@ -1,4 +1,4 @@
-"""MSNet and M2SNet: `build` makes one, `load` fills it from a file, `probabilities` reads what it gives."""
+"""MSNet and M2SNet: `build` makes one, `load` or `start` fills it, `probabilities` reads what it gives."""
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -67,6 +67,18 @@ def load(net: MSNet, path: str | Path) -> MSNet:
     return net
 
 
+def start(net: MSNet, path: str | Path) -> str:
+    """Fill `net` from a checkpoint to train on from, as `load` does; a head for other classes begins anew.
+
+    Returns what was done, in words.
+    """
+    state, own = weights.load(path), net.output1.state_dict(prefix="output1.")
+    before, now = kind_of(state)[2], kind_of(own)[2]
+    anew = before not in (0, now)
+    _fill(net, state | own if anew else state, Path(path), type(net).__name__)
+    return f"starts from {path}" + (f", its head (output1) anew: {now} classes, {before} in the file" if anew else "")
+
+
 def probabilities(logits: Tensor) -> Tensor:
     """Maps in [0, 1] of logits (N, classes, *space): one class is a sigmoid, several are a softmax. Decided here."""
     return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
@@ -117,7 +129,10 @@ def _weights_of(name: str, pretrained: bool | str | Path) -> Path:
 
 
 def _load_strictly(module: nn.Module, path: Path, what: str) -> None:
-    state = weights.load(path)
+    _fill(module, weights.load(path), path, what)
+
+
+def _fill(module: nn.Module, state: dict[str, Tensor], path: Path, what: str) -> None:
     try:
         module.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -177,6 +192,7 @@ __all__ = [
     "kind_of",
     "load",
     "probabilities",
+    "start",
     "statistics",
     "sync_batchnorm",
 ]
