@@ -1,10 +1,12 @@
 """`load` in Python and prediction_rgb.py without a config file: both by the record of the run, to the same maps."""
 
 import dataclasses
+import hashlib
 import json
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,9 @@ from PIL import Image
 import net
 import prediction_rgb
 from configs import Config
+from engine import checkpoint
 from engine.inference import load
+from files import deal_folds, read_map
 from tests.conftest import ROOT
 from tests.helpers import small
 
@@ -158,3 +162,86 @@ def test_one_image_is_predicted_beside_others_but_not_into_their_folder(tmp_path
         predicted(snapshot, photo, photo.parent)
     with pytest.raises(ValueError, match="is read from; give a folder apart"):
         predicted(snapshot, photo.parent, photo.parent / "maps")
+
+
+# ------------------------------------------------------------------------------------------------------- ensembles
+
+
+def test_several_checkpoints_by_list_or_pattern_predict_the_mean_of_their_maps(tmp_path, photo):
+    runs = [run_of(tmp_path / f"fold-{i}", seed=i) for i in (1, 2)]
+    image = np.asarray(Image.open(photo))
+    each = [load(run)(image) for run in runs]
+    assert np.abs(each[0] - each[1]).max() > 0.1
+    mean = load(runs)(image)
+    np.testing.assert_allclose(mean, np.mean(each, 0), atol=1e-6)
+    pattern = f"{tmp_path}/fold-*/model-1"
+    assert checkpoint.named(pattern) == checkpoint.named(",".join(map(str, runs))) == runs
+    assert np.abs(predicted(pattern, photo, tmp_path / "maps") - np.floor(mean * 255)).max() <= 2
+    record = json.loads((tmp_path / "maps" / "maps.json").read_text())
+    assert record["snapshot"] == [*map(str, runs)]
+    assert record["sha256"] == [hashlib.sha256(run.read_bytes()).hexdigest() for run in runs]
+    predicted(runs[0], photo, tmp_path / "maps", "--snapshot", str(runs[1]), "--skip-existing")  # the same two
+    with pytest.raises(ValueError, match=r"holds other maps than these would be: sha256 was \["):
+        predicted(runs[0], photo, tmp_path / "maps", "--skip-existing")
+
+
+def test_members_of_another_size_are_noted_and_of_another_network_refused(tmp_path, capsys):
+    runs = [run_of(tmp_path / "a"), run_of(tmp_path / "b", size=96), run_of(tmp_path / "c", network="m2snet")]
+    load(runs[:2])
+    assert f"NOTE: trained with size 96, predicting with 64 ({tmp_path}/b/config.json)" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="c/model-1 does not fit MSNet: it is a checkpoint of M2SNet"):
+        load([runs[0], runs[2]])
+
+
+def test_a_fold_is_predicted_by_none_that_was_trained_on_it(polyp_folder):
+    runs = [run_of(polyp_folder / f"fold-{i}", folds=3, datapath=str(polyp_folder / "TrainDataset")) for i in (1, 2)]
+    parts = deal_folds([f"00{i}" for i in range(6)], 3, 0)
+    for run, (test, *others) in zip(runs, (parts, [parts[1], parts[0], parts[2]]), strict=True):
+        listed = {"train": others[0] + others[1], "validation": [], "test": test}
+        (run.parent / "split.json").write_text(json.dumps(listed))
+    arguments = ["--mapspath", str(polyp_folder / "maps"), "--workers", "0", "--snapshot"]
+    with pytest.raises(ValueError, match=r"fold-2/model-1 was trained on 2 of the 2 images that are held out here"):
+        prediction_rgb.main([*arguments, f"{polyp_folder}/fold-*/model-1"])
+    assert not (polyp_folder / "maps").exists()
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "message"),
+    [
+        ("nothing-*/model-1", r"no file fits the pattern nothing-\*/model-1; expected checkpoints"),
+        ("", "snapshot is ''; expected a checkpoint"),
+        (("model-1", "configs/mine.py"), r"configs/mine\.py is no checkpoint; a config file stands before --snapshot"),
+    ],
+)
+def test_names_of_no_checkpoint_are_refused(snapshot, message):
+    with pytest.raises(ValueError, match=message):
+        checkpoint.named(snapshot)
+
+
+def test_a_name_with_a_comma_or_a_bracket_is_that_file(tmp_path):
+    for name in ("a,b", "run[1]"):
+        (tmp_path / name).touch()
+        assert checkpoint.named(str(tmp_path / name)) == [tmp_path / name]
+    assert checkpoint.named([tmp_path / "a,b", f"{tmp_path}/a,b", "c,d"]) == [tmp_path / "a,b", Path("c"), Path("d")]
+
+
+# ---------------------------------------------------------------------------------------------------- probabilities
+
+
+def test_probabilities_are_maps_of_16_bits_that_scoring_reads_right(tmp_path, photo):
+    snapshot = run_of(tmp_path / "run", classes=2, label_values=(0, 255), class_names=("back", "lesion"))
+    maps = load(snapshot)(np.asarray(Image.open(photo)))
+    for words in ((), ("--probabilities", "True")):
+        arguments = ["--snapshot", str(snapshot), "--images", str(photo), "--out", str(tmp_path / f"maps{len(words)}")]
+        prediction_rgb.main([*arguments, "--workers", "0", *words])
+    eight, sixteen = tmp_path / "maps0", tmp_path / "maps2"
+    file = cv2.imread(str(sixteen / "lesion" / "a.png"), cv2.IMREAD_UNCHANGED)
+    assert file.dtype == np.uint16
+    np.testing.assert_array_equal(file, np.round(maps[1] * 65535))
+    grey, kind = read_map(sixteen / "lesion" / "a.png")
+    assert kind == "16-bit" and np.abs(grey - maps[1] * 255).max() <= 0.502
+    apart = np.abs(grey.astype(int) - read_map(eight / "lesion" / "a.png")[0])
+    assert apart.max() <= 2
+    assert (eight / "label" / "a.png").read_bytes() == (sixteen / "label" / "a.png").read_bytes()
+    with pytest.raises(ValueError, match="probabilities was True, is False; leave out --skip-existing"):
+        prediction_rgb.main([*arguments, "--workers", "0", "--skip-existing"])
