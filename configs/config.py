@@ -55,7 +55,7 @@ class Config:
     savepath: str = places("saved_model/msnet", "checkpoints and the record of the run", free=True)
     mapspath: str = places("maps/msnet", "predicted maps: one folder per test set", free=True)
     mode: Literal["train", "test"] = places("train", "the original's switch; only `Data` reads it", free=True)
-    snapshot: str = places("", "checkpoint to predict with, or several by commas", free=True)
+    snapshot: str = places("", "checkpoint, or several by commas, to predict with", free=True)
 
     network: Literal["msnet", "m2snet"] = model("msnet", "of MICCAI 2021, or of arXiv 2303.10894")
     backbone: str = model("res2net50", "both papers' encoder; or a network of timm's: pvt_v2_b2, resnet50, ...")
