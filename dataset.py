@@ -221,8 +221,15 @@ class TestImage(NamedTuple):
     name: str
 
 
+def prepared(image: Image.Image, cfg: Config) -> Tensor:
+    """(3, H, W) float32 of the Config's size, as the original predicts: antialiased resize, ImageNet's statistics."""
+    small = image.resize(cfg.sides[::-1], Image.Resampling.BILINEAR)
+    array = normalise(np.asarray(small, np.float32) / 255, cfg.test_mean, cfg.test_std)
+    return torch.from_numpy(array.transpose(2, 0, 1).copy())
+
+
 class TestImages(Dataset):
-    """The images of one folder as the original predicts them: antialiased bilinear resize, `test_mean`, `test_std`."""
+    """The images of one folder, ready for the network."""
 
     __test__ = False  # not a test case, whatever pytest makes of the name
 
@@ -237,10 +244,7 @@ class TestImages(Dataset):
     def __getitem__(self, index: int) -> TestImage:
         name, path = self.files[index]
         image = read_whole_image(path)
-        small = image.resize(self.cfg.sides[::-1], Image.Resampling.BILINEAR)
-        array = np.asarray(small, np.float32) / 255
-        array = normalise(array, self.cfg.test_mean, self.cfg.test_std)
-        return TestImage(torch.from_numpy(array.transpose(2, 0, 1).copy()), image.height, image.width, name)
+        return TestImage(prepared(image, self.cfg), image.height, image.width, name)
 
 
 class TestBatch(NamedTuple):
@@ -325,5 +329,6 @@ __all__ = [
     "bytes_of_test_batch",
     "find_pairs",
     "held_out_batch",
+    "prepared",
     "test_batch",
 ]

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -14,14 +14,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import net
-from configs import Config, as_begun, errors_in_one_line, notes, outlived_output, parse, require_same
+from configs import Config, as_begun, errors_in_one_line, notes, outlived_output, parse, require_same, require_trainable
 from dataset import Batches, Data, HeldOut, bytes_of_test_batch, held_out_batch
 from engine import checkpoint, distributed, earlier, lock, machine, optim, record
 from engine.inference import Predictor
 from engine.loading import Loader, silent
 from engine.log import Log
 from engine.precision import Precision
-from engine.state import State
+from engine.state import State, keeps
 from engine.stop import Stop
 from engine.validation import better, chosen_by, validate
 from files import Pair, check_pairs, parts_of_run, write_split
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def train(cfg: Config) -> Path:
     """One run and the commands around it, from the start or <savepath>/last.pt; returns its last checkpoint."""
+    require_trainable(cfg)
     chosen_by(cfg)  # refuses, before a folder is made, a score that its protocol lacks
     before, after = record.filled(cfg.before, cfg), record.filled(cfg.after, cfg)
     with distributed.team(machine.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
@@ -75,7 +76,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     # ---- what is trained, in the order in which it draws random numbers
     precision = Precision(cfg.amp, device, cfg.grad_clip)
     layout = torch.channels_last if cfg.channels_last else torch.contiguous_format
-    network = build_network(cfg, team).to(device, memory_format=layout)  # type: ignore[call-overload]
+    network = build_network(cfg, team, say).to(device, memory_format=layout)  # type: ignore[call-overload]
     criterion = build_criterion(cfg, device, layout)
     make = optim.OPTIMISERS["apex_sgd" if precision.apex_sgd and cfg.optimiser == "sgd" else cfg.optimiser]
     optimiser = make(optim.groups_of(network, cfg.backbone_lr_ratio), cfg.lr, cfg.momen, cfg.decay, cfg.nesterov)
@@ -94,7 +95,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
         if not cfg.resume:
             earlier.set_aside(folder)
         record.write_record(folder / "config.json", cfg, device)
-        write_split(folder / "split.json", pairs)
+        write_split(folder / "split.json", pairs, cfg.start)
     data = Data(cfg, pairs.train)
     batches = Batches(len(data), cfg, team.rank, team.size)
     size = data.batch_bytes(-(-cfg.batch // team.size))
@@ -164,11 +165,6 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     return folder / f"model-{cfg.epoch}"
 
 
-def keeps(cfg: Config, epoch: int) -> bool:
-    """Whether epoch (from 0) leaves a checkpoint: index above two thirds of the run, as the original, and the last."""
-    return epoch > cfg.epoch * cfg.save_from or epoch + 1 == cfg.epoch
-
-
 def held_out(pairs: list[Pair], cfg: Config, team: distributed.Team) -> Loader:
     """What this process validates on: its share of the pairs, images and masks read in processes."""
     data, size = HeldOut(pairs[team.rank :: team.size], cfg), bytes_of_test_batch(cfg)
@@ -176,9 +172,11 @@ def held_out(pairs: list[Pair], cfg: Config, team: distributed.Team) -> Loader:
     return Loader(data, held_out_batch, cfg.workers, size, team.device, silent, batch_size=cfg.test_batch)
 
 
-def build_network(cfg: Config, team: distributed.Team) -> nn.Module:
-    pretrained = WEIGHTS.get(cfg.backbone_weights, cfg.backbone_weights)
+def build_network(cfg: Config, team: distributed.Team, say: Callable) -> nn.Module:
+    pretrained = False if cfg.start else WEIGHTS.get(cfg.backbone_weights, cfg.backbone_weights)
     network = net.build(cfg.network, cfg.backbone, cfg.classes, pretrained)
+    if cfg.start and not cfg.resume:  # what is resumed comes whole out of last.pt
+        say(net.start(network, cfg.start))
     for scale in (*cfg.scales, max(cfg.sides)):
         network.require_shape((cfg.batch, 3, *cfg.sides_at(scale)))
     return distributed.synchronised(network, team, net.sync_batchnorm) if cfg.sync_batchnorm else network

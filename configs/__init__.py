@@ -1,9 +1,10 @@
 """Settings: `Config`, its command line, and one short file per experiment."""
 
-from configs.agreement import as_begun, mixes, notes, require_same
+from configs.agreement import as_begun, mixes, notes, require_same, require_trainable
 from configs.command_line import load, parse, print_anywhere
 from configs.config import MAY_CHANGE, ORIGINAL, POLYP_TESTSETS, Config, one_side
 from configs.labels import BINARY, Labels
+from configs.recorded import differences, of_run, record_beside
 from configs.terminal import errors_in_one_line, outlived_output
 
 __all__ = [
@@ -14,13 +15,17 @@ __all__ = [
     "Config",
     "Labels",
     "as_begun",
+    "differences",
     "errors_in_one_line",
     "load",
     "mixes",
     "notes",
+    "of_run",
     "one_side",
     "outlived_output",
     "parse",
     "print_anywhere",
+    "record_beside",
     "require_same",
+    "require_trainable",
 ]

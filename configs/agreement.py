@@ -10,9 +10,18 @@ from configs.config import MAY_CHANGE, ORIGINAL, Config, one_side
 NEVER = {"network", "backbone", "classes", "optimiser"}
 
 
+def require_trainable(cfg: Config) -> None:
+    """ValueError for a checkpoint to predict with: whoever gives one to training wants another field."""
+    if cfg.snapshot:
+        raise ValueError(
+            f"snapshot is {cfg.snapshot!r}, which prediction reads; --start {cfg.snapshot} trains on from its weights, "
+            "--resume goes on with a run that stopped"
+        )
+
+
 def notes(cfg: Config) -> Iterator[str]:
     """What a person who starts this run should know: random weights, and what `mixes` finds."""
-    if cfg.backbone_weights == "random":
+    if cfg.backbone_weights == "random" and not cfg.start:
         yield "WARNING: the backbone starts from RANDOM weights (backbone_weights='random'); scores will not compare"
     if cfg.lossnet_factor and cfg.lossnet_weights == "random":
         yield "WARNING: LossNet is a RANDOM VGG-16 (lossnet_weights='random'); scores will not compare"
@@ -32,7 +41,7 @@ def mixes(cfg: Config) -> Iterator[str]:
         if name.startswith("test") and (cfg.train_mean, cfg.train_std) != ORIGINAL and given != follows:
             yield f"{name} is {given}, where training has {words} on 0..1; leave it out, and it follows"
         # Official: a Res2Net-50 of ImageNet trains with the statistics of polyps
-        learnt = cfg.backbone != "res2net50" and cfg.backbone_weights == "imagenet"
+        learnt = cfg.backbone != "res2net50" and cfg.backbone_weights == "imagenet" and not cfg.start
         if learnt and name.startswith("train") and any(abs(a - b) > 0.5 for a, b in zip(given, follows)):
             yield f"{name} is {given}, where the weights of {cfg.backbone} expect {words}; leave it out, and it follows"
 

@@ -9,7 +9,7 @@ import runpy
 import sys
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,12 +45,17 @@ def load(path: str | Path) -> Config:
 
 
 def parse(
-    description: str, arguments: Sequence[str] | None = None, script: str = "train", **extra: dict[str, Any]
+    description: str,
+    arguments: Sequence[str] | None = None,
+    script: str = "train",
+    without_file: Callable[[argparse.Namespace], Config] = lambda given: Config(),
+    **extra: dict[str, Any],
 ) -> tuple[Config, argparse.Namespace]:
     """(Config, namespace of the extra flags) from `[FILE.py] [--field value ...]`; exits with 2 and one line if wrong.
 
     `extra` maps a flag's name to the keywords of ArgumentParser.add_argument. Every field is a flag; --help shows the
-    groups of fields that `script` (train, predict or score) reads.
+    groups of fields that `script` (train, predict or score) reads. `without_file` says what the flags change where no
+    FILE.py is given.
     """
     print_anywhere()
     parser = _parser(description, script, extra)
@@ -59,15 +64,13 @@ def parse(
         name = unknown[0].lstrip("-").split("=")[0]
         parser.error(unknown_field(name) if unknown[0].startswith("--") else f"unexpected argument {unknown[0]!r}")
     try:
-        config = load(given.config) if given.config else Config()
-        # fields that follow others follow the flags too
-        following = {name: () for name, value in config.followed().items() if getattr(config, name) == value}
+        config = load(given.config) if given.config else without_file(given)
         changed = {
             name: _read(name, text, hint)
             for name, hint in typing.get_type_hints(Config).items()
             if name not in extra and (text := getattr(given, name)) is not None
         }
-        return dataclasses.replace(config, **(following | changed)), given
+        return config.changed(**changed), given
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
 

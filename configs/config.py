@@ -3,7 +3,7 @@
 import difflib
 import typing
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from configs.fields import Group, above, at_least, below, between, checked, pattern, rule, statistics
@@ -59,11 +59,12 @@ class Config:
     savepath: str = places("saved_model/msnet", "checkpoints and the record of the run", free=True)
     mapspath: str = places("maps/msnet", "predicted maps: one folder per test set", free=True)
     mode: Literal["train", "test"] = places("train", "the original's switch; only `Data` reads it", free=True)
-    snapshot: str = places("", "checkpoint to predict with", free=True)
+    snapshot: str = places("", "checkpoint, or several by commas, to predict with", free=True)
 
     network: Network = model("msnet", "of MICCAI 2021, or of arXiv 2303.10894")
     backbone: str = model("res2net50", "both papers' encoder; or a network of timm's: pvt_v2_b2, resnet50, ...")
     backbone_weights: str = model("imagenet", "imagenet: those in weights/ | random | a file")
+    start: str = model("", "checkpoint that training begins with, in place of backbone_weights; its classes may differ")
 
     classes: int = several(1, "1: binary masks and a sigmoid; more: a softmax", at_least(1))
     label_values: tuple[int, ...] = several((), "grey value of each class in the label images; (): binary masks")
@@ -142,6 +143,7 @@ class Config:
     test_amp: Literal["native-fp16", "native-bf16", "off"] = predicting("off", "precision of the network")
     test_scales: tuple[float, ...] = predicting((1.0,), "maps are averaged over these sizes of the input", factors)
     test_flip: bool = predicting(False, "and over the mirrored input")
+    probabilities: bool = predicting(False, "maps of 16 bits, 65535 for p = 1; Official: of 8 bits, truncated")
 
     protocol: Protocol = scoring("official", "see metrics/README.md")
     columns: tuple[str, ...] = scoring((), "scores that tables show, in this order; (): all of the protocol")
@@ -206,6 +208,11 @@ class Config:
         smaller = sorted(side for side in parts if side < longer)
         followed = {"train_mean": theirs[0], "train_std": theirs[1], "test_mean": mean, "test_std": std}
         return followed | {"scales": (*smaller, max(64, longer))}
+
+    def changed(self, **fields: Any) -> "Config":
+        """This Config with other values of some fields; what follows others unless given follows these too."""
+        following = {name: () for name, value in self.followed().items() if getattr(self, name) == value}
+        return replace(self, **(following | fields))
 
     @property
     def labels(self) -> Labels:

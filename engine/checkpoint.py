@@ -1,7 +1,9 @@
 """Checkpoint files that are whole or absent, and what a run needs to go on as if it had never stopped."""
 
+import glob
+import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,26 @@ def save(content: Any, path: str | Path) -> None:
     """
     with whole_file(path) as file:
         torch.save(content, file)
+
+
+def named(snapshot: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The checkpoints that are meant: a file, a pattern (saved_model/mine/fold-*/model-best), or several, by commas.
+
+    A name without a file stays as it is, for whoever opens it. ValueError for none, and a pattern that no file fits.
+    """
+    texts = [str(snapshot)] if isinstance(snapshot, (str, Path)) else list(map(str, snapshot))
+    words = [word for text in texts for word in ([text] if os.path.exists(text) else text.split(",")) if word]
+    found: list[str] = []
+    for word in words:
+        if word.endswith(".py"):
+            raise ValueError(f"{word} is no checkpoint; a config file stands before --snapshot")
+        fitting = sorted(glob.glob(word)) if glob.has_magic(word) and not os.path.exists(word) else [word]
+        if not fitting:
+            raise ValueError(f"no file fits the pattern {word}; expected checkpoints, such as fold-*/model-best")
+        found += fitting
+    if not found:
+        raise ValueError(f"snapshot is {snapshot!r}; expected a checkpoint, such as saved_model/msnet/model-50")
+    return [Path(name) for name in dict.fromkeys(found)]  # one that is given twice counts once
 
 
 def load(path: str | Path) -> Any:

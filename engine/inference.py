@@ -1,12 +1,22 @@
 """Images in, maps out: the one way that validation and prediction run a network."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
+import net
+import weights
+from configs import Config, differences, of_run, record_beside
+from dataset import prepared
+from engine import checkpoint, machine
 from engine.precision import Precision
+from files import native_probabilities
 
 
 class Predictor:
@@ -47,3 +57,85 @@ class Predictor:
         pred = self.probabilities(logits)
         pred = pred.flip(3) if flip else pred
         return pred if scale == 1 else F.interpolate(pred, size, mode="bilinear", align_corners=False)
+
+
+class Ensemble:
+    """`Predictor`s of several networks as one: the mean of their maps."""
+
+    def __init__(self, members: Sequence[Predictor]):
+        self.members, self.device = members, members[0].device
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return torch.stack([member(images) for member in self.members]).mean(0)
+
+
+def ensemble(cfg: Config, snapshots: Sequence[Path]) -> Ensemble:
+    """What `cfg` says of prediction, with these checkpoints. ValueError for one of another network."""
+    device = machine.device(cfg.device)
+
+    def member(snapshot: Path) -> Predictor:
+        network = net.load(net.build(cfg.network, cfg.backbone, cfg.classes), snapshot)
+        network.require_shape((cfg.test_batch, 3, *cfg.sides))
+        network = net.fold_batchnorm(network).to(device).to(memory_format=torch.channels_last)
+        views = cfg.test_amp, cfg.test_scales, cfg.test_flip
+        return Predictor(network, device, *views, probabilities=net.probabilities)
+
+    return Ensemble([member(snapshot) for snapshot in snapshots])
+
+
+def config_of(snapshot: Path) -> Config:
+    """What to predict with a checkpoint with; says where that is from.
+
+    The record of its run; without one what its entries tell, and the original's size and statistics. The default for a
+    file that is not there: whoever opens it has the words.
+    """
+    if cfg := of_run(snapshot):
+        print(f"settings of the run: {record_beside(snapshot)}")
+        return cfg
+    if not snapshot.is_file():
+        return Config()
+    network, backbone, classes = net.kind_of(weights.load(snapshot))
+    told: dict[str, Any] = {key: name for key, name in (("network", network), ("backbone", backbone)) if name}
+    if classes > 1:
+        told |= {"classes": classes, "label_values": tuple(range(classes))}
+    cfg = Config(**told)
+    mean, std = (",".join(f"{value:.4g}" for value in values) for values in (cfg.test_mean, cfg.test_std))
+    kind = ", ".join(f"{name} {value}" for name, value in told.items()) or "nothing"
+    print(
+        f"no config.json beside {snapshot}: its entries tell {kind}; "
+        f"assumed are size {cfg.size}, test_mean {mean}, test_std {std}"
+    )
+    return cfg
+
+
+class ImagePredictor:
+    """`predictor(image)`: (H, W, 3) uint8 RGB -> (H, W) float32 in [0, 1]; with several classes (C, H, W).
+
+    The map that prediction_rgb.py writes of such a file, before it has 8 bits. ValueError for another image.
+    """
+
+    def __init__(self, cfg: Config, tensors: Ensemble):
+        self.cfg, self._tensors = cfg, tensors
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ValueError(f"image is {image.dtype} of shape {image.shape}; expected uint8, (H, W, 3), RGB")
+        (pred,) = self._tensors(prepared(Image.fromarray(image), self.cfg)[None]).numpy()
+        maps = native_probabilities(pred, *image.shape[:2])
+        return maps if len(maps) > 1 else maps[0]
+
+
+def load(snapshot: str | Path | Sequence[str | Path], device: str = "auto", **fields: Any) -> ImagePredictor:
+    """What makes maps of images, as the run of a checkpoint had it: see `ImagePredictor`.
+
+    snapshot: a file, a pattern, or several, whose maps are averaged. All else (network, backbone, classes, size,
+    statistics, views, precision) is from the config.json beside the first, unless given as fields of Config; without
+    one the entries tell network, backbone and classes, and what is assumed is said.
+    """
+    files = checkpoint.named(snapshot)
+    cfg = config_of(files[0]).changed(device=device, **fields)
+    for file in files:
+        for difference in differences(cfg, file):
+            print(f"NOTE: {difference}")
+    return ImagePredictor(cfg, ensemble(cfg, files))

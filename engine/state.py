@@ -84,3 +84,8 @@ class State:
         checkpoint.require_finite({name: weights}, self.step)
         if self.team.writes:
             checkpoint.save(weights, self.folder / name)
+
+
+def keeps(cfg: Any, epoch: int) -> bool:
+    """Whether epoch (from 0) leaves a checkpoint: index above two thirds of the run, as the original, and the last."""
+    return epoch > cfg.epoch * cfg.save_from or epoch + 1 == cfg.epoch

@@ -60,10 +60,14 @@ def read_split(path: str | Path) -> dict[str, list[str]]:
     return {{"val": "validation"}.get(part, part): [_bare(name) for name in names] for part, names in listed.items()}
 
 
-def write_split(path: Path, parts: Parts) -> None:
-    """JSON of the names in each part, such as `read_split` reads, and fingerprints of what is trained or chosen by."""
+def write_split(path: Path, parts: Parts, start: str = "") -> None:
+    """JSON of the names in each part, such as `read_split` reads, and fingerprints of what is trained or chosen by.
+
+    What the checkpoint `start`, that training begins with, has seen is seen here too: `path` keeps it where that goes.
+    """
     record: dict[str, Any] = {part: [pair.name for pair in pairs] for part, pairs in parts._asdict().items()}
-    record[SEEN] = {fingerprint(pair.image): pair.name for pair in parts.train + parts.validation}
+    before = _seen(start) | _seen(path) if start else {}
+    record[SEEN] = before | {fingerprint(pair.image): pair.name for pair in parts.train + parts.validation}
     write_file(path, json.dumps(record, indent=1) + "\n")
 
 
@@ -87,10 +91,14 @@ def fingerprint(path: str | Path) -> str:
 
 def seen_by(snapshot: str | Path, images: dict[str, Path]) -> list[str]:
     """The names of `images` that a checkpoint was trained, or chosen, by: known again as files, of whatever name."""
-    beside = Path(snapshot).with_name("split.json")
-    # none in the records of older runs
-    files = json.loads(beside.read_text(encoding="utf-8")).get(SEEN, {}) if beside.is_file() else {}
+    files = _seen(snapshot)
     return [name for name, path in images.items() if files and fingerprint(path) in files]
+
+
+def _seen(snapshot: str | Path) -> dict[str, str]:
+    """Fingerprint -> name in the split.json beside a checkpoint; none in those of older runs."""
+    beside = Path(snapshot).with_name("split.json")
+    return json.loads(beside.read_text(encoding="utf-8")).get(SEEN, {}) if beside.is_file() else {}
 
 
 def require_unseen(snapshot: str | Path, pairs: Sequence[Pair]) -> None:

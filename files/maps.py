@@ -1,4 +1,4 @@
-"""Maps as files: 8-bit grey PNG at the image's own size, label images of several classes, and the record of both."""
+"""Maps as files: grey PNG of 8 or 16 bits at the image's own size, label images of classes, and the record of both."""
 
 import json
 import os
@@ -21,34 +21,44 @@ def native_map(pred: np.ndarray, height: int, width: int) -> Image.Image:
     return Image.fromarray((pred * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
 
 
+def native_probabilities(pred: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(C, height, width) float32 in [0, 1] of pred (C, h, w) float32: a `native_map` before it has 8 bits."""
+    return np.stack([np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.BILINEAR)) for p in pred])
+
+
 def native_labels(pred: np.ndarray, height: int, width: int, labels: Labels) -> Image.Image:
     """The label image of pred (C, h, w) float32 at native size: the value of the class that is likeliest there."""
-    planes = [np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.BILINEAR)) for p in pred]
-    return Image.fromarray(labels.image(np.argmax(planes, 0)))
+    return Image.fromarray(labels.image(np.argmax(native_probabilities(pred, height, width), 0)))
 
 
-def write_maps(folder: Path, name: str, pred: np.ndarray, height: int, width: int, labels: Labels = BINARY) -> None:
+def write_maps(
+    folder: Path,
+    name: str,
+    pred: np.ndarray,
+    height: int,
+    width: int,
+    labels: Labels = BINARY,
+    probabilities: bool = False,
+) -> None:
     """Write what was predicted for one image, pred (C, h, w), into `map_files`, each file whole or not at all.
 
-    Grey maps are `native_map`; of several classes label/ is written last, `native_labels`.
+    Grey maps are `native_map` or, as `probabilities`, of 16 bits: `native_probabilities` on 0..65535, rounded. Of
+    several classes label/ is written last, `native_labels`.
     """
-    pictures = [native_map(plane, height, width) for plane in pred]
+    pictures = [np.asarray(native_map(plane, height, width)) for plane in pred]
+    if probabilities:
+        pictures = [*np.round(native_probabilities(pred, height, width) * 65535).astype(np.uint16)]
     if labels.several:
-        pictures.append(native_labels(pred, height, width, labels))
+        pictures.append(np.asarray(native_labels(pred, height, width, labels)))
     for path, picture in zip(map_files(folder, name, labels), pictures, strict=True):
-        write_map(path, picture)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(path, picture)
 
 
 def map_files(folder: Path, name: str, labels: Labels = BINARY) -> list[Path]:
     """Of a binary network <folder>/<name>.png; of several classes <folder>/<class>/<name>.png and label/<name>.png."""
     inside = [folder / place for place in (*labels.names, "label")] if labels.several else [folder]
     return [place / f"{name}.png" for place in inside]
-
-
-def write_map(path: Path, image: Image.Image) -> None:
-    """Write a PNG whole or not at all, making the folders it needs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, np.asarray(image))
 
 
 def is_whole(path: Path, image: Path) -> bool:

@@ -1,6 +1,7 @@
 """Pairs: every image of a data set with its masks, and what has only one of both."""
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,10 +64,12 @@ def pairs_of(cfg: Config, root: str | Path = "") -> list[Pair]:
 
 
 def find_images(root: str | Path) -> dict[str, Path]:
-    """name -> image of what is under `root`, masks needed for none: the names that `find_pairs` gives.
+    """name -> image of what is under `root`, or of `root` itself; masks needed for none: the names of `find_pairs`.
 
     What lies in folders of masks is no image, wherever they are.
     """
+    if Path(root).is_file():
+        return {unicodedata.normalize("NFC", Path(root).stem): Path(root)}
     root, places = Path(root), find_places(root)
     loose = any(path.suffix.lower() in SUFFIXES for path in root.iterdir())
     masks = [place.masks for place in places if place.masks]

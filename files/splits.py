@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import Config
-from files.lists import Parts, read_split
+from files.lists import Parts, read_split, seen_by
 from files.pairs import Pair, pairs_of
 
 
@@ -116,7 +116,22 @@ def hold_out(pairs: list[Pair], cfg: Config) -> Parts:
 
 
 def parts_of_run(cfg: Config) -> Parts:
-    """Pairs to train on, to validate on, and those a fold holds out; a test set as valpath is warned about."""
+    """Pairs to train on, to validate on, and those a fold holds out.
+
+    Warned about: a test set as valpath, and held-out images that the checkpoint `start` has been trained on.
+    """
+    parts = _parts_of_run(cfg)
+    held_out = {pair.name: pair.image for pair in parts.validation + parts.test}
+    if cfg.start and (seen := seen_by(cfg.start, held_out)):
+        warnings.warn(
+            f"{cfg.start} was trained on or chosen by {len(seen)} of the {len(held_out)} images held out here, first "
+            f"{seen[0]}; their scores will say nothing about new images",
+            stacklevel=2,
+        )
+    return parts
+
+
+def _parts_of_run(cfg: Config) -> Parts:
     parts = hold_out(pairs_of(cfg), cfg)
     if parts.validation and (cfg.valpath or cfg.val_fraction):
         raise ValueError(f"{cfg.split} says what to validate on; leave out valpath and val_fraction")
@@ -127,7 +142,7 @@ def parts_of_run(cfg: Config) -> Parts:
         warnings.warn(
             f"valpath {cfg.valpath} is a test set: choosing a checkpoint by it spoils its scores; "
             "use val_fraction instead",
-            stacklevel=2,
+            stacklevel=3,
         )
     validation = pairs_of(cfg, cfg.valpath)
     used = {pair.image.resolve() for pair in parts.train + parts.test}

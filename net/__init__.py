@@ -1,6 +1,6 @@
-"""MSNet and M2SNet: `build` makes one, `load` fills it from a file, `probabilities` reads what it gives."""
+"""MSNet and M2SNet: `build` makes one, `load` or `start` fills it, `probabilities` reads what it gives."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -67,6 +67,18 @@ def load(net: MSNet, path: str | Path) -> MSNet:
     return net
 
 
+def start(net: MSNet, path: str | Path) -> str:
+    """Fill `net` from a checkpoint to train on from, as `load` does; a head for other classes begins anew.
+
+    Returns what was done, in words.
+    """
+    state, own = weights.load(path), net.output1.state_dict(prefix="output1.")
+    before, now = kind_of(state)[2], kind_of(own)[2]
+    anew = before not in (0, now)
+    _fill(net, state | own if anew else state, Path(path), type(net).__name__)
+    return f"starts from {path}" + (f", its head (output1) anew: {now} classes, {before} in the file" if anew else "")
+
+
 def probabilities(logits: Tensor) -> Tensor:
     """Maps in [0, 1] of logits (N, classes, *space): one class is a sigmoid, several are a softmax. Decided here."""
     return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
@@ -117,7 +129,10 @@ def _weights_of(name: str, pretrained: bool | str | Path) -> Path:
 
 
 def _load_strictly(module: nn.Module, path: Path, what: str) -> None:
-    state = weights.load(path)
+    _fill(module, weights.load(path), path, what)
+
+
+def _fill(module: nn.Module, state: dict[str, Tensor], path: Path, what: str) -> None:
     try:
         module.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -137,14 +152,20 @@ def backbone_of(state: Collection[str]) -> str:
     return names.pop() if len(names) == 1 else ""
 
 
+def kind_of(state: Mapping[str, Tensor]) -> tuple[str, str, int]:
+    """(network, backbone, classes) that a checkpoint's entries tell; "" and 0 for what they do not."""
+    if "output1.0.weight" not in state:
+        return "", backbone_of(state), 0
+    return "m2snet" if "conv_3.norm.weight" in state else "msnet", backbone_of(state), len(state["output1.0.weight"])
+
+
 def _difference(module: nn.Module, state: dict) -> str:
     """One line that says how a state dict differs from a module's: a name for the usual case, else the first keys."""
-    for name, box in (("M2SNet", True), ("MSNet", False)):
-        its = "output1.0.weight" in state and ("conv_3.norm.weight" in state) is box
-        if its and isinstance(module, MSNet) and type(module).__name__ != name:
-            return f"it is a checkpoint of {name}; build that network (Config field `network`)"
+    network, theirs, classes = kind_of(state)
+    if network and isinstance(module, MSNet) and type(module) is not NETWORKS[network]:
+        return f"it is a checkpoint of {NETWORKS[network].__name__}; build that network (Config field `network`)"
     own = module.state_dict()
-    theirs, ours = backbone_of(state), backbone_of(own)
+    ours = backbone_of(own)
     if theirs and theirs != ours:
         return f"its backbone is {theirs}{f', expected {ours}' if ours else ''}; build that one (--backbone {theirs})"
     parts = []
@@ -155,7 +176,7 @@ def _difference(module: nn.Module, state: dict) -> str:
         if own[key].shape != state[key].shape:
             parts.append(f"its {key} has shape {tuple(state[key].shape)}, expected {tuple(own[key].shape)}")
             if key.startswith("output1."):
-                parts.append(f"it predicts {len(state[key])} classes (Config field `classes`)")
+                parts.append(f"it predicts {classes} classes (Config field `classes`)")
             break
     return "; ".join(parts)
 
@@ -168,8 +189,10 @@ __all__ = [
     "Volume",
     "build",
     "fold_batchnorm",
+    "kind_of",
     "load",
     "probabilities",
+    "start",
     "statistics",
     "sync_batchnorm",
 ]

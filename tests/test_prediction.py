@@ -16,7 +16,7 @@ import files
 import net
 import prediction_rgb
 import train
-from configs import Config, errors_in_one_line
+from configs import Config, differences, errors_in_one_line
 from tests.conftest import GOLDEN, ROOT
 from tests.helpers import filled, small, with_golden_batchnorm
 
@@ -179,14 +179,13 @@ MINE, HALF = (
         (HALF, {}, ["for mean", "for std"]),
     ],
 )
-def test_what_maps_depend_on_is_noted_where_it_differs_and_only_there(tmp_path, capsys, then, now, names):
+def test_what_maps_depend_on_is_noted_where_it_differs_and_only_there(tmp_path, then, now, names):
     record = dataclasses.asdict(Config()) | then
     del record["percent"]  # as in a record that is older than the field
     (tmp_path / "config.json").write_text(json.dumps({"config": record}))
-    prediction_rgb.note_other_settings(Config(**now, snapshot=str(tmp_path / "model-1")))
-    said = capsys.readouterr().out.splitlines()
+    said = list(differences(Config(**now), tmp_path / "model-1"))
     assert len(said) == len(names), said
-    assert all(line.startswith(f"NOTE: trained {'' if 'for' in n else 'with '}{n} ") for line, n in zip(said, names))
+    assert all(line.startswith(f"trained {'' if 'for' in n else 'with '}{n} ") for line, n in zip(said, names))
 
 
 def test_maps_of_images_that_were_trained_on_are_noted(polyp_folder, tmp_path, capsys, monkeypatch):

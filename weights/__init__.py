@@ -5,7 +5,7 @@ locate() and load() never touch the network, download() does. `python -m weights
 
 from weights.backbones import locate_backbone
 from weights.fetch import download
-from weights.files import load, locate, opened
+from weights.files import load, locate, opened, sha256
 from weights.table import WEIGHTS, Source, Weight
 
-__all__ = ["WEIGHTS", "Source", "Weight", "download", "load", "locate", "locate_backbone", "opened"]
+__all__ = ["WEIGHTS", "Source", "Weight", "download", "load", "locate", "locate_backbone", "opened", "sha256"]

@@ -1,0 +1,81 @@
+"""config.json beside a checkpoint, the record of the run that wrote it: what its maps are to be predicted with."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from configs.config import IMAGENET, ORIGINAL, Config, one_side
+
+HERE = ("device", "workers")  # of the machine that trained: another may predict
+
+
+def record_beside(snapshot: str | Path) -> Path:
+    """Where the record of the run that wrote a checkpoint is, if it has one."""
+    return Path(snapshot).with_name("config.json")
+
+
+def recorded(snapshot: str | Path) -> dict[str, Any]:
+    """The fields that the run of a checkpoint had; none without a record. ValueError for one that is of no run."""
+    record = record_beside(snapshot)
+    if not record.is_file():
+        return {}
+    try:
+        return dict(json.loads(record.read_text(encoding="utf-8"))["config"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{record} is no record of a run ({error!r}); move it away from the checkpoint") from error
+
+
+def of_run(snapshot: str | Path, say: Callable = print) -> Config | None:
+    """The Config of the run that wrote a checkpoint, but for what is of its machine; None without a record.
+
+    A field that the record lacks is newer than the run and has its default; one that this code lacks is said.
+    """
+    then = recorded(snapshot)
+    if not then:
+        return None
+    if gone := sorted(then.keys() - Config.__dataclass_fields__.keys()):
+        say(f"NOTE: {record_beside(snapshot)} has fields that this code no longer has: {', '.join(gone)}")
+    fields = {name: value for name, value in then.items() if name not in (*HERE, *gone)}
+    if _of(then, "train") != ORIGINAL and _of(then, "test") == IMAGENET:
+        # older code kept ImageNet's statistics beside any to train with; they follow these
+        fields |= {"test_mean": (), "test_std": ()}
+    try:
+        return Config(**fields)
+    except ValueError as error:
+        raise ValueError(f"{record_beside(snapshot)}: {error}. Give a config file in place of the record") from error
+
+
+def differences(cfg: Config, snapshot: str | Path) -> Iterator[str]:
+    """What maps depend on and the run of a checkpoint had otherwise than `cfg`, each with the flag that changes it."""
+    record = record_beside(snapshot)
+    if not (fields := recorded(snapshot)):
+        return
+    then, now = dataclasses.asdict(Config()) | fields, dataclasses.asdict(cfg)
+    before, after = (_what_maps_depend_on(fields) for fields in (then, now))
+    for name, was in before.items():
+        if was != after[name]:
+            yield f"trained with {name} {was}, predicting with {after[name]} ({record}); --{name} changes it"
+    original = _of(then, "train") == ORIGINAL
+    for name in ("mean", "std"):
+        # what a run has for prediction counts beside the original's training statistics only: older code kept
+        # ImageNet's beside any
+        was = then[f"test_{name}"] if original else [value / 255 for value in then[f"train_{name}"]]
+        if any(abs(a - b) > 0.5 / 255 for a, b in zip(was, now[f"test_{name}"], strict=True)):  # half a grey level
+            yield (
+                f"trained for {name} {was} on 0..1, predicting with {list(now[f'test_{name}'])} ({record}); "
+                f"--test_{name} {','.join(f'{value:.4g}' for value in was)} changes it"
+            )
+
+
+def _of(fields: dict[str, Any], what: str) -> tuple[tuple[float, ...], ...]:
+    """The statistics that a record has to `train` or to `test` with."""
+    return tuple(tuple(fields.get(f"{what}_{name}", ())) for name in ("mean", "std"))
+
+
+def _what_maps_depend_on(fields: dict[str, Any]) -> dict[str, Any]:
+    """Of a Config's or a record's fields, in one form: a square's side, lists, the names of classes without any."""
+    values = list(fields["label_values"])
+    names = list(fields["class_names"]) or list(map(str, values))
+    return {"size": one_side(fields["size"]), "label_values": values, "class_names": names}
