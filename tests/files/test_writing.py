@@ -162,7 +162,7 @@ def test_a_flipped_bit_in_a_cache_is_seen(tmp_path, place):
 
 
 def test_a_long_name_is_written_whole(tmp_path):
-    write_maps(tmp_path, "x" * 250, np.zeros((1, 8, 8), np.float32), 8, 8, {})
+    write_maps(tmp_path, "x" * 250, np.zeros((1, 8, 8), np.float32), 8, 8)
     assert [path.name for path in tmp_path.iterdir()] == ["x" * 250 + ".png"]
 
 
