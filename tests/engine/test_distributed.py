@@ -116,7 +116,7 @@ def test_a_box_view_with_synchronised_statistics_equals_the_whole_batch(tmp_path
 
 @pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_with_one_and_validates_every_image_once(polyp_folder, monkeypatch):
-    fields = {"backbone": "res2net50", "val_fraction": 0.5, "batch": 3, "save_every": 0}
+    fields = {"val_fraction": 0.5, "batch": 3, "save_every": 0}
     run = start(polyp_folder, 2, epoch=2, **fields)
     assert run.wait() == [0, 0], run.said()
     assert (polyp_folder / "out-1.txt").read_text() == "", "one process speaks"
@@ -124,7 +124,7 @@ def test_a_run_of_two_processes_goes_on_with_one_and_validates_every_image_once(
     assert len(first) == 2
     state = checkpoint.load(polyp_folder / "saved" / "last.pt")
     best = state["best"]
-    network = train.net.load(train.net.build(), polyp_folder / "saved" / "model-best")
+    network = train.net.load(train.net.build(backbone="tiny"), polyp_folder / "saved" / "model-best")
     cfg = small(polyp_folder, **fields)
     _, held_out, _ = train.parts_of_run(cfg)
     log = train.Log(polyp_folder / "log.csv")
@@ -137,14 +137,14 @@ def test_a_run_of_two_processes_goes_on_with_one_and_validates_every_image_once(
 
 @pytest.mark.slow
 def test_when_one_process_dies_the_others_stop_and_the_run_resumes(polyp_folder):
-    run = start(polyp_folder, 2, epoch=30)
+    run = start(polyp_folder, 2, epoch=300)
     last = polyp_folder / "saved" / "last.pt"
     wait_for(last, run)
     run.processes[1].kill()
     run.processes[0].join(60)
     assert run.processes[0].exitcode == 1, run.said()
     step = checkpoint.load(last)["step"]
-    run = start(polyp_folder, 2, epoch=30, resume=True)
+    run = start(polyp_folder, 2, epoch=300, resume=True)
     time.sleep(1)
     while checkpoint.load(last)["step"] <= step:
         assert run.alive, run.said()
