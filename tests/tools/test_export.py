@@ -1,14 +1,18 @@
 """Exported models: the same maps as PyTorch's at any size and number, or one line and no file."""
 
 import math
+import re
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import net
 from configs import errors_in_one_line
 from net.blocks import LAYERS, BoxView
+from tests.conftest import ROOT
 from tools import export
 from tools.benchmark.prediction import settled
 
@@ -79,6 +83,17 @@ def test_a_model_of_any_size_gives_pytorchs_maps(network, backbone, suffix, snap
     said = capsys.readouterr().out
     assert [f"{size}: at most" in said for size in ("96 x 96", "97 x 203", "128 x 64")] == [True] * 3
     assert out.exists()
+
+
+@pytest.mark.slow
+def test_the_example_of_the_guide_runs_as_it_stands(snapshot, tmp_path, monkeypatch, rng):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(encoding="utf-8"), re.S)
+    monkeypatch.chdir(tmp_path)
+    export.main([*snapshot("msnet", "tiny"), "--out", "model.onnx"])
+    Image.fromarray(rng.integers(0, 256, (90, 120, 3), np.uint8)).save("photo.jpg")
+    exec(compile(example, "docs/export.md", "exec"), {})
+    assert Image.open("map.png").size == (120, 90)
+    assert np.ptp(np.asarray(Image.open("map.png"))) > 0
 
 
 def test_a_model_that_differs_is_refused_and_leaves_no_file(snapshot, tmp_path, monkeypatch):
