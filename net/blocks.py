@@ -21,12 +21,22 @@ class Layers(NamedTuple):
 
 
 def _box_sum_2d(x: Tensor, kernel: int) -> Tensor:
+    if captured():  # ONNX has no divisor_override, and its exporters drop it without a word
+        return F.avg_pool2d(x, kernel, stride=1, padding=kernel // 2) * kernel**2
     return F.avg_pool2d(x, kernel, stride=1, padding=kernel // 2, divisor_override=1)
 
 
 def _box_sum_3d(x: Tensor, kernel: int) -> Tensor:
     # padded first: avg_pool3d refuses maps smaller than its kernel even where its own padding would make up for it
-    return F.avg_pool3d(F.pad(x, [kernel // 2] * 6), kernel, stride=1, divisor_override=1)
+    padded = F.pad(x, [kernel // 2] * 6)
+    if captured():
+        return F.avg_pool3d(padded, kernel, stride=1) * kernel**3
+    return F.avg_pool3d(padded, kernel, stride=1, divisor_override=1)
+
+
+def captured() -> bool:
+    """Whether the network is being read into a graph, by torch.compile or an exporter, and not run."""
+    return torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
 
 
 LAYERS = {

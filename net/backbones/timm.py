@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from net.backbones import Backbone
-from net.blocks import conv_bn_relu
+from net.blocks import captured, conv_bn_relu
 
 PYRAMID = [2, 4, 8, 16, 32]
 STEM = 64  # channels of level 1 where the network's own maps begin at level 2
@@ -59,8 +59,10 @@ class Timm(Backbone):
 
     def features(self, image: Tensor) -> dict[int, Tensor]:
         space = image.shape[2:]
-        below, right = (-side % self.multiple for side in space)
-        padded = F.pad(image, (0, right, 0, below)) if below or right else image
+        below, right = (count * self.multiple - side for count, side in zip(_sides(space, self.multiple), space))
+        # a graph is of every size: it pads by 0 where a size needs none
+        pads = self.multiple > 1 and (captured() or below or right)
+        padded = F.pad(image, (0, right, 0, below)) if pads else image
         maps = self._maps(padded)
         first = maps[0] if self.stem is None else self.stem(padded)
         levels = [F.max_pool2d(first, 3, stride=2, padding=1), *maps[-4:]]
@@ -168,7 +170,8 @@ def _renamed(name: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _sides(space: torch.Size | tuple[int, ...], stride: int) -> tuple[int, ...]:
-    return tuple(-(-side // stride) for side in space)
+    # as convolutions write it, and of nothing negative: ONNX divides towards zero
+    return tuple((side - 1) // stride + 1 for side in space)
 
 
 def sole_readers(backbone: Backbone, image: Tensor) -> list[tuple[str, str]]:

@@ -148,6 +148,11 @@ def peak_memory(name: str, way: str, amp: str, batch: int, size: int) -> int:
 def _peak_memory_here(name: str, way: str, amp: str, batch: int, size: int) -> int:
     step = make_step(name, way, amp, batch, size)
     step(), step()
+    return peak_of_this_process()
+
+
+def peak_of_this_process() -> int:
+    """MiB so far: allocated on the GPU, or resident."""
     if DEVICE.type == "cuda":
         return torch.cuda.max_memory_allocated() >> 20
     # not getrusage: its peak begins with that of the process that started this one
@@ -157,14 +162,15 @@ def _peak_memory_here(name: str, way: str, amp: str, batch: int, size: int) -> i
 
 def multiply_adds(name: str, plain: bool, size: int) -> int:
     network = net.build(name).eval()
-    return _count(dense(network) if plain else network, torch.zeros(1, 3, size, size))
+    return multiply_adds_of(dense(network) if plain else network, torch.zeros(1, 3, size, size))
 
 
 def lossnet_multiply_adds() -> int:
-    return _count(torch.nn.Sequential(*LossNet().blocks), torch.zeros(1, 3, 224, 224))
+    return multiply_adds_of(torch.nn.Sequential(*LossNet().blocks), torch.zeros(1, 3, 224, 224))
 
 
-def _count(network: torch.nn.Module, image: torch.Tensor) -> int:
+def multiply_adds_of(network: torch.nn.Module, image: Tensor) -> int:
+    """Multiply-adds of one pass of `image` through convolutions, matrix products and attention."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(image)
     return counter.get_total_flops() // 2

@@ -1,0 +1,113 @@
+"""Exported models: the same maps as PyTorch's at any size and number, or one line and no file."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import net
+from configs import errors_in_one_line
+from net.blocks import LAYERS, BoxView
+from tests.conftest import ROOT
+from tools import export
+from tools.benchmark.prediction import settled
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
+
+@pytest.fixture
+def snapshot(tmp_path):
+    """Writes a checkpoint whose statistics fit its weights, and gives the flags that name it."""
+
+    def write(network: str, backbone: str) -> list[str]:
+        torch.manual_seed(0)
+        torch.save(settled(net.build(network, backbone), 64).state_dict(), tmp_path / "model")
+        return ["--network", network, "--backbone", backbone, "--snapshot", str(tmp_path / "model")]
+
+    return write
+
+
+def test_box_views_in_onnx_sum_and_do_not_average():
+    import onnxruntime
+
+    views, x = torch.nn.Sequential(BoxView(3, 4), BoxView(5, 4)).eval(), torch.rand(1, 4, 7, 9)
+    program = torch.export.export(views, (x,), strict=False)
+    content = torch.onnx.export(program, dynamo=True, verbose=False).model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (seen,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(seen), views(x).detach())
+
+
+@pytest.mark.parametrize(("dims", "operations"), [(2, ["avg_pool2d"]), (3, ["constant_pad_nd", "avg_pool3d"])])
+def test_a_box_that_is_run_is_summed_in_one_operation_and_one_that_is_exported_is_the_same(dims, operations):
+    class Sum(torch.nn.Module):
+        def forward(self, x):
+            return LAYERS[dims].box_sum(x, 3)
+
+    class Operations(TorchDispatchMode):
+        seen: list[str] = []
+
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            self.seen.append(operation.overloadpacket.__name__)
+            return operation(*args, **(kwargs or {}))
+
+    x = torch.rand(1, 1, *(5, 6, 7)[:dims])
+    with Operations() as counter:
+        box = LAYERS[dims].box_sum(x, 3)
+    assert counter.seen == operations
+    torch.testing.assert_close(torch.export.export(Sum(), (x,), strict=False).module()(x), box)
+
+
+def test_a_model_of_one_size_is_the_network_and_takes_any_number_of_pictures(snapshot, tmp_path, capsys):
+    out = tmp_path / "model.pt2"
+    export.main([*snapshot("msnet", "tiny"), "--size", "67,97", "--scales", "97", "--fixed", "--out", str(out)])
+    assert f"{out}: " in capsys.readouterr().out
+    model = torch.export.load(out).module()
+    for count in (1, 3):
+        assert model(torch.zeros(count, 3, 67, 97, dtype=torch.uint8)).shape == (count, 1, 67, 97)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+@pytest.mark.parametrize(
+    ("network", "backbone"),
+    [("msnet", "tiny"), ("m2snet", "tiny"), ("m2snet", "res2net50"), ("msnet", "test_resnet"), ("msnet", "pvt_v2_b0")],
+)
+def test_a_model_of_any_size_gives_pytorchs_maps(network, backbone, suffix, snapshot, tmp_path, capsys):
+    out = tmp_path / f"model{suffix}"
+    export.main([*snapshot(network, backbone), "--size", "96", "--out", str(out)])
+    said = capsys.readouterr().out
+    assert [f"{size}: at most" in said for size in ("96 x 96", "97 x 203", "128 x 64")] == [True] * 3
+    assert out.exists()
+
+
+@pytest.mark.slow
+def test_the_example_of_the_guide_runs_as_it_stands(snapshot, tmp_path, monkeypatch, rng):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(encoding="utf-8"), re.S)
+    monkeypatch.chdir(tmp_path)
+    export.main([*snapshot("msnet", "tiny"), "--out", "model.onnx"])
+    Image.fromarray(rng.integers(0, 256, (90, 120, 3), np.uint8)).save("photo.jpg")
+    exec(compile(example, "docs/export.md", "exec"), {})
+    assert Image.open("map.png").size == (120, 90)
+    assert np.ptp(np.asarray(Image.open("map.png"))) > 0
+
+
+def test_a_model_that_differs_is_refused_and_leaves_no_file(snapshot, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "captured", lambda model, fixed: model)
+    for wrong in (0.002, math.nan):
+        monkeypatch.setattr(export, "pt2_of", lambda model, wrong=wrong: (b"", lambda x: model(x) + wrong))
+        with pytest.raises(ValueError, match="differs from PyTorch by more than 0.001"):
+            export.main([*snapshot("msnet", "tiny"), "--size", "64", "--fixed", "--out", str(tmp_path / "m.pt2")])
+    assert not [*tmp_path.glob("*.pt2*"), *tmp_path.glob(".*")]
+
+
+def test_what_is_missing_is_said_in_one_line(monkeypatch):
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="pip install onnx onnxruntime onnxscript"), errors_in_one_line("export"):
+        export.require_able(".onnx", None)
+    with pytest.raises(ValueError, match="expected .onnx or .pt2"):
+        export.require_able(".pth", None)
