@@ -49,6 +49,7 @@ def parse(
     arguments: Sequence[str] | None = None,
     script: str = "train",
     without_file: Callable[[argparse.Namespace], Config] = lambda given: Config(),
+    /,
     **extra: dict[str, Any],
 ) -> tuple[Config, argparse.Namespace]:
     """(Config, namespace of the extra flags) from `[FILE.py] [--field value ...]`; exits with 2 and one line if wrong.

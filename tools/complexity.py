@@ -16,7 +16,6 @@ import torch
 import net
 from configs import errors_in_one_line, parse
 from engine.inference import Predictor
-from net.msnet import count_parameters
 from tools.benchmark.clock import DEVICE, interleaved, machine
 from tools.benchmark.training import multiply_adds_of, peak_of_this_process
 
@@ -65,7 +64,7 @@ def measured(network: str, backbone: str, classes: int, sides: tuple[int, int]) 
     """Build and measure, here. ValueError where the backbone does not take the size."""
     model, image = net.build(network, backbone, classes).eval(), torch.zeros(1, 3, *sides)
     model.require_shape(image.shape)
-    parameters, work = count_parameters(model), multiply_adds_of(model, image)
+    parameters, work = sum(p.numel() for p in model.parameters()), multiply_adds_of(model, image)
     model = net.fold_batchnorm(model).to(DEVICE).to(memory_format=torch.channels_last)
     predictor = Predictor(model, DEVICE, probabilities=net.probabilities)
     predictor(image)  # the first one allocates
