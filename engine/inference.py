@@ -1,4 +1,4 @@
-"""Images in, maps out: the one way that validation and prediction run a network."""
+"""Images in, maps out: the one way that validation and prediction run a network, and `load`, for use in Python."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -84,7 +84,7 @@ def ensemble(cfg: Config, snapshots: Sequence[Path]) -> Ensemble:
 
 
 def config_of(snapshot: Path) -> Config:
-    """What to predict with a checkpoint with; says where that is from.
+    """The settings that a checkpoint is to predict with; says where they are from.
 
     The record of its run; without one what its entries tell, and the original's size and statistics. The default for a
     file that is not there: whoever opens it has the words.

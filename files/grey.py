@@ -16,8 +16,8 @@ AREAS = "have areas between black and white (several classes?)"
 def read_map(path: str | Path, value: int = 0) -> tuple[np.ndarray, str]:
     """(H, W) uint8 of a map, and what had to be converted to 8-bit grey ("" if nothing). `value`: see `mask_value`.
 
-    Colour and palette become luminance, as `Image.convert("L")` has it; 16 bits become 8 however dark they are, for
-    p = 200/65535 is no lesion. ValueError if it cannot be decoded.
+    Colour and palette become luminance, as `Image.convert("L")` has it; 16 bits become 8, rounded, however
+    dark they are: p = 200/65535 is no lesion. ValueError if it cannot be decoded.
     """
     grey, kind = _grey(path)
     if value:

@@ -45,9 +45,10 @@ def write_maps(
     Grey maps are `native_map` or, as `probabilities`, of 16 bits: `native_probabilities` on 0..65535, rounded. Of
     several classes label/ is written last, `native_labels`.
     """
-    pictures = [np.asarray(native_map(plane, height, width)) for plane in pred]
     if probabilities:
         pictures = [*np.round(native_probabilities(pred, height, width) * 65535).astype(np.uint16)]
+    else:
+        pictures = [np.asarray(native_map(plane, height, width)) for plane in pred]
     if labels.several:
         pictures.append(np.asarray(native_labels(pred, height, width, labels)))
     for path, picture in zip(map_files(folder, name, labels), pictures, strict=True):
