@@ -152,7 +152,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
                 log.panel("train/image | mask | map", image, mask, net.probabilities(logits))
             if validates:
                 candidate = averaged.module if averaged else network
-                predictor = Predictor(candidate, device, probabilities=net.probabilities)
+                predictor = Predictor(candidate, device)
                 score = validate(predictor, held_out(pairs.validation, cfg, team), chosen_by(cfg), team, log)
                 log.scalar(f"validation/{cfg.val_score}", score)
                 line += f" | {cfg.val_score}={score:.4f}"

@@ -1,6 +1,6 @@
 """Images in, maps out: the one way that validation and prediction run a network, and `load`, for use in Python."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,8 @@ from files import native_probabilities
 class Predictor:
     """`predictor(images)`: (N, 3, H, W) -> (N, classes, H, W) float32 in [0, 1], on the CPU.
 
-    probabilities makes maps of logits, as net.probabilities does. With several `scales` of the input, or with `flip`,
-    the maps of all views are averaged, each brought back to H x W and unmirrored; an input keeps at least 64 pixels a
-    side.
+    With several `scales` of the input, or with `flip`, the maps of all views are averaged, each brought back to H x W
+    and unmirrored; an input keeps at least 64 pixels a side.
     """
 
     def __init__(
@@ -34,11 +33,8 @@ class Predictor:
         amp: str = "off",
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
-        *,
-        probabilities: Callable[[Tensor], Tensor],
     ):
         self.network, self.device, self.precision = network, device, Precision(amp, device)
-        self.probabilities = probabilities
         self.scales, self.flips = scales, (False, True) if flip else (False,)
 
     @torch.inference_mode()
@@ -54,7 +50,7 @@ class Predictor:
             images = F.interpolate(images, scaled, mode="bilinear", align_corners=False)
         with self.precision.autocast():
             logits = self.network(images.flip(3) if flip else images).float()
-        pred = self.probabilities(logits)
+        pred = net.probabilities(logits)
         pred = pred.flip(3) if flip else pred
         return pred if scale == 1 else F.interpolate(pred, size, mode="bilinear", align_corners=False)
 
@@ -78,7 +74,7 @@ def ensemble(cfg: Config, snapshots: Sequence[Path]) -> Ensemble:
         network.require_shape((cfg.test_batch, 3, *cfg.sides))
         network = net.fold_batchnorm(network).to(device).to(memory_format=torch.channels_last)
         views = cfg.test_amp, cfg.test_scales, cfg.test_flip
-        return Predictor(network, device, *views, probabilities=net.probabilities)
+        return Predictor(network, device, *views)
 
     return Ensemble([member(snapshot) for snapshot in snapshots])
 

@@ -90,7 +90,7 @@ def all_losses(value: float) -> dict[str, Tensor]:
 def validated(network: nn.Module, pairs: list[Pair], cfg: Config, log: Log) -> float:
     """The validation score of one process alone."""
     team = distributed.Team(0, 1, torch.device("cpu"))
-    predictor = Predictor(network, team.device, probabilities=net.probabilities)
+    predictor = Predictor(network, team.device)
     return validate(predictor, train.held_out(pairs, cfg, team), chosen_by(cfg), team, log)
 
 

@@ -253,7 +253,7 @@ def test_views_are_averaged_and_a_mirrored_image_gets_the_mirrored_map():
     torch.manual_seed(0)
     network = net.build().eval()
     images = torch.rand(2, 3, 64, 96)
-    views = partial(Predictor, network, torch.device("cpu"), probabilities=net.probabilities)
+    views = partial(Predictor, network, torch.device("cpu"))
     plain, mirrored = views(), views(flip=True)
     expected = (plain(images) + plain(images.flip(3)).flip(3)) / 2
     torch.testing.assert_close(mirrored(images), expected)

@@ -66,7 +66,7 @@ def measured(network: str, backbone: str, classes: int, sides: tuple[int, int]) 
     model.require_shape(image.shape)
     parameters, work = sum(p.numel() for p in model.parameters()), multiply_adds_of(model, image)
     model = net.fold_batchnorm(model).to(DEVICE).to(memory_format=torch.channels_last)
-    predictor = Predictor(model, DEVICE, probabilities=net.probabilities)
+    predictor = Predictor(model, DEVICE)
     predictor(image)  # the first one allocates
     seconds = interleaved({"predict": lambda: predictor(image)})["predict"]
     return Cost(backbone, parameters, work, 1 / seconds, peak_of_this_process())

@@ -166,7 +166,7 @@ def pictures_of(folder: str | None) -> list[Image.Image]:
 
 def reference(network: net.MSNet, cfg: Config) -> Run:
     """What prediction_rgb.py makes of pictures, BatchNorm as it was trained."""
-    predictor = Predictor(network, torch.device("cpu"), probabilities=net.probabilities)
+    predictor = Predictor(network, torch.device("cpu"))
 
     def run(image: Tensor) -> Tensor:
         array = image.permute(0, 2, 3, 1).numpy().astype(np.float32) / 255

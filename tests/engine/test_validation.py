@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 import configs
-import net
 import prediction_rgb
 import train
 from dataset import HeldOut
@@ -50,7 +49,7 @@ def test_every_score_of_every_protocol_is_that_of_the_maps_that_prediction_would
     expected = [Scores(protocol) for _ in range(2)]
     data = HeldOut(pairs, cfg)
     for image, planes, within in (data[i] for i in range(3)):
-        pred = Predictor(network, ALONE.device, probabilities=net.probabilities)(image.image[None])[0].numpy()
+        pred = Predictor(network, ALONE.device)(image.image[None])[0].numpy()
         for scores, c in zip(expected, (1, 2), strict=True):
             scores.update(np.array(native_map(pred[c], image.height, image.width)), planes[c], within)
     for name in PROTOCOLS[protocol].names[::5]:

@@ -65,7 +65,7 @@ def on_device(name: str, batch: int, size: int, device: torch.device) -> dict:
     images = images.pin_memory() if device.type == "cuda" else images
     count, turns = TOGETHER if device.type == "cuda" else 1, {}
     for way, amp in ways_of(device).items():
-        predictor = Predictor(network, device, amp, probabilities=net.probabilities)
+        predictor = Predictor(network, device, amp)
         turns[way] = lambda predictor=predictor: [predictor(images) for _ in range(count)]
         turns[way]()  # the first one allocates
     return {f"{way} [images/s]": round(count * batch / seconds, 2) for way, seconds in interleaved(turns).items()}

@@ -67,11 +67,11 @@ def maps(name: str, sizes: Sizes, device: torch.device) -> Iterator[Line]:
     torch.manual_seed(0)
     network = net.fold_batchnorm(settled(net.build(name).to(device), sizes.size)).cpu()
     images = images_to_predict(sizes.images, sizes.size)
-    expected = grey(Predictor(network, torch.device("cpu"), probabilities=net.probabilities), images)
+    expected = grey(Predictor(network, torch.device("cpu")), images)
     network = network.to(device).to(memory_format=torch.channels_last)
     for way, amp, tf32 in ways(device):
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32):
-            there = Predictor(network, device, amp, probabilities=net.probabilities)
+            there = Predictor(network, device, amp)
             differences = np.abs(grey(there, images) - expected)
         limit = None if way in MEAN_APART else GREY_LEVELS_APART
         yield Line(f"maps, {name}, {way}: most grey levels apart", int(differences.max()), limit)

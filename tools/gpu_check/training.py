@@ -75,7 +75,7 @@ def count_broken(losses: Tensor) -> int:
 
 def dice(network: net.MSNet, sizes: Sizes, device: torch.device) -> float:
     """M_dice of images that no training has seen; NaN where the network gives no map."""
-    predictor, scores = Predictor(network.eval(), device, probabilities=net.probabilities), Scores()
+    predictor, scores = Predictor(network.eval(), device), Scores()
     for i in range(POOL, POOL + TEST):
         images, masks = lesions(sizes.train_batch, sizes.train_side, i)
         pred = predictor(images)[:, 0]
