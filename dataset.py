@@ -1,8 +1,7 @@
-"""Training pairs and test images as tensors: the original's transforms on (image, mask).
+"""Training pairs and test images as tensors: what is read, augmented, and stacked into batches.
 
-The training transforms run on float32 arrays: image (H, W, 3) RGB, mask (C, H, W), a plane per class. The original
-normalises at full resolution in float64 and then resizes; both are linear, so resizing first gives the same numbers for
-less work.
+The original normalises at full resolution in float64 and then resizes; both are linear, so resizing first gives the
+same numbers for less work.
 """
 
 import math
@@ -11,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -19,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from augment import AUGMENTATIONS, augmented
-from augment.flat import warp
+from augment.original import flip, normalise, resize, rotate
 from configs import Config
 from files import (
     DiskCache,
@@ -34,34 +32,6 @@ from files import (
     read_planes,
     read_whole_image,
 )
-
-# ---------------------------------------------------------------------------------------------- training transforms
-
-
-def normalise(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """(H, W, 3) float32 0..255 -> zero mean, unit variance per channel."""
-    return (image - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-
-
-def flip(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mirror left and right: image (H, W, 3), mask (C, H, W)."""
-    return image[:, ::-1], mask[..., ::-1]
-
-
-def rotate(
-    image: np.ndarray, mask: np.ndarray, degrees: float, outside: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Turn counter-clockwise about (W/2, H/2), bilinear.
-
-    What comes in from outside is 0, the mean colour of a normalised image and no class; but 1 in plane `outside`.
-    """
-    height, width = image.shape[:2]
-    return warp(image, mask, cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1), outside)
-
-
-def resize(array: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
-    """(H, W[, 3]) -> (height, width[, 3]) of `sides`, bilinear without antialiasing."""
-    return cv2.resize(array, sides[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 class Sample(NamedTuple):
