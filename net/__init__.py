@@ -93,18 +93,6 @@ def sync_batchnorm(network: MSNet) -> MSNet:
     return nn.SyncBatchNorm.convert_sync_batchnorm(network)
 
 
-def statistics(backbone: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std, on 0..1, of the images that a backbone's weights were trained with; builds nothing."""
-    if backbone == "volume":
-        return (0.0,), (1.0,)  # a volume is normalised by its own
-    if backbone in BACKBONES:
-        return BACKBONES[backbone].statistics
-    from net.backbones.timm import config
-
-    cfg = config(backbone)
-    return tuple(cfg.mean), tuple(cfg.std)
-
-
 def _backbone(name: str, inputs: int | None, pretrained: bool | str | Path) -> Backbone:
     if name in BACKBONES:
         make = BACKBONES[name]
@@ -193,6 +181,5 @@ __all__ = [
     "load",
     "probabilities",
     "start",
-    "statistics",
     "sync_batchnorm",
 ]

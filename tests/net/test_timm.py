@@ -8,6 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import net
 import weights
+from configs import ORIGINAL, Config
+from net.backbones import IMAGENET
 from net.backbones.timm import Timm
 from tests.conftest import ROOT
 from tests.golden import recipe
@@ -148,13 +150,12 @@ def test_what_is_no_pyramid_of_timms_is_refused_in_one_line(name, message):
     assert "\n" not in str(error.value)
 
 
-def test_statistics_are_those_that_the_weights_were_trained_with():
-    imagenet = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    assert net.statistics("res2net50") == net.statistics("pvt_v2_b2") == imagenet
-    assert net.statistics("tf_efficientnet_lite0") == ((0.5,) * 3, (0.5,) * 3)
-    assert net.statistics("volume") == ((0.0,), (1.0,))
-    with pytest.raises(ValueError, match="unknown backbone"):
-        net.statistics("pvt_v2b2")
+def test_a_config_has_the_statistics_that_its_backbone_says():
+    for name in ("test_resnet", "tf_efficientnet_lite0", "mobilenetv3_small_050"):
+        cfg, (mean, std) = Config(backbone=name), net.build(backbone=name).resnet.statistics
+        assert (cfg.test_mean, cfg.test_std) == (pytest.approx(mean, abs=1e-6), pytest.approx(std, abs=1e-6))
+    assert net.Res2Net50.statistics == IMAGENET
+    assert (Config().train_mean, Config().train_std) == ORIGINAL, "as the original, whatever its weights saw"
 
 
 def test_timm_is_imported_when_a_network_of_its_is_built_and_not_before():
