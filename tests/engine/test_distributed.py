@@ -30,7 +30,7 @@ def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
     with distributed.team(torch.device("cpu")) as team:
         torch.manual_seed(0)
         precision = train.Precision("off", team.device)
-        network = train.build_network(cfg, team).double()
+        network = train.build_network(cfg, team, train.silent).double()
         optimiser = optim.sgd(optim.groups_of(network, 1.0), cfg.lr, cfg.momen, cfg.decay, cfg.nesterov)
         optim.set_learning_rate(optimiser, cfg.lr)
         model, criterion = distributed.wrap(network, team), Criterion(msnet_terms())
@@ -75,7 +75,7 @@ def test_two_processes_of_four_images_equal_one_of_eight(tmp_path):
         together(steps, size, fields, str(tmp_path / f"model-{size}"))
         found.append(torch.load(tmp_path / f"model-{size}", weights_only=True))
     torch.manual_seed(0)
-    untrained = train.build_network(train.Config(**fields), distributed.Team(0, 1, torch.device("cpu")))
+    untrained = train.build_network(train.Config(**fields), distributed.Team(0, 1, torch.device("cpu")), train.silent)
     key = "output1.0.weight"
     assert not torch.allclose(found[0][key].float(), untrained.state_dict()[key], rtol=1e-2), "it did train"
     for key, one in found[0].items():
