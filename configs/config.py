@@ -3,6 +3,7 @@
 import difflib
 import typing
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -248,7 +249,10 @@ def statistics_of(backbone: str) -> Statistics:
     if backbone not in STATISTICS:
         import timm  # takes seconds, which a Res2Net-50 need not wait for
 
-        theirs: Any = timm.get_pretrained_cfg(backbone, allow_unregistered=True) if timm.is_model(backbone) else None
+        theirs: Any = None
+        if timm.is_model(backbone):
+            with suppress(RuntimeError):  # at a tag behind the point that timm does not know
+                theirs = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
         if theirs is None:  # an unknown name; net.build has the words for it
             return ORIGINAL
         mean, std = (tuple(round(255 * value, 4) for value in values) for values in (theirs.mean, theirs.std))
