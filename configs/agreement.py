@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from configs.config import MAY_CHANGE, ORIGINAL, Config, one_side
@@ -11,20 +12,30 @@ NEVER = {"network", "backbone", "classes", "optimiser"}
 
 
 def require_trainable(cfg: Config) -> None:
-    """ValueError for a checkpoint to predict with: whoever gives one to training wants another field."""
+    """ValueError for a checkpoint to predict with, and for one to start from that the run itself would move away."""
     if cfg.snapshot:
         raise ValueError(
             f"snapshot is {cfg.snapshot!r}, which prediction reads; --start {cfg.snapshot} trains on from its weights, "
             "--resume goes on with a run that stopped"
         )
+    if cfg.start and not cfg.resume and Path(cfg.start).parent.resolve() == Path(cfg.run_folder).resolve():
+        raise ValueError(
+            f"start is {cfg.start!r}, in {cfg.run_folder}, from where a new run moves the earlier one away; give "
+            "--savepath another folder"
+        )
 
 
 def notes(cfg: Config) -> Iterator[str]:
-    """What a person who starts this run should know: random weights, and what `mixes` finds."""
+    """What a person who starts this run should know: random weights, a warm-up of no effect, and what `mixes` finds."""
     if cfg.backbone_weights == "random" and not cfg.start:
         yield "WARNING: the backbone starts from RANDOM weights (backbone_weights='random'); scores will not compare"
     if cfg.lossnet_factor and cfg.lossnet_weights == "random":
         yield "WARNING: LossNet is a RANDOM VGG-16 (lossnet_weights='random'); scores will not compare"
+    if 0 < cfg.warmup <= 1 and cfg.schedule_by == "epoch":
+        yield (
+            f"NOTE: warmup is {cfg.warmup:g} epochs, in which a rate that changes by epoch does not grow; "
+            "--schedule_by step grows it"
+        )
     for note in mixes(cfg):
         yield f"NOTE: {note}"
 

@@ -3,6 +3,7 @@
 import difflib
 import typing
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -186,6 +187,9 @@ class Config:
             self._require("resume_changed", name in self.__dataclass_fields__, "names of fields")
         self._require("fold", 1 <= self.fold <= max(1, self.folds), f"from 1 to folds, {self.folds}")
         self._require("warmup", self.warmup < self.epoch, f"at least 0 and below epoch, {self.epoch}")
+        self._require("momen", self.optimiser != "adamw" or self.momen < 1, "below 1 where optimiser is adamw")
+        still = self.optimiser == "sgd" and self.nesterov and not self.momen
+        self._require("momen", not still, "above 0 where nesterov is True; --nesterov False goes without")
         shorter = min(self.sides_at(min(self.scales)))
         self._require("scales", shorter >= 64, "sides of at least 64, the shorter included")
 
@@ -205,7 +209,7 @@ class Config:
         mean, std = (tuple(value / 255 for value in values) for values in own) if own != ORIGINAL else IMAGENET
         longer = max(self.sides)
         parts = {max(64, 32 * round(longer * side / 352 / 32)) for side in (224, 256, 288, 320)}
-        smaller = sorted(side for side in parts if side < longer)
+        smaller = sorted(side for side in parts if side < longer and min(self.sides_at(side)) >= 64)
         followed = {"train_mean": theirs[0], "train_std": theirs[1], "test_mean": mean, "test_std": std}
         return followed | {"scales": (*smaller, max(64, longer))}
 
@@ -248,7 +252,10 @@ def statistics_of(backbone: str) -> Statistics:
     if backbone not in STATISTICS:
         import timm  # takes seconds, which a Res2Net-50 need not wait for
 
-        theirs: Any = timm.get_pretrained_cfg(backbone, allow_unregistered=True) if timm.is_model(backbone) else None
+        theirs: Any = None
+        if timm.is_model(backbone):
+            with suppress(RuntimeError):  # at a tag behind the point that timm does not know
+                theirs = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
         if theirs is None:  # an unknown name; net.build has the words for it
             return ORIGINAL
         mean, std = (tuple(round(255 * value, 4) for value in values) for values in (theirs.mean, theirs.std))

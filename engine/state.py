@@ -11,6 +11,8 @@ from engine import checkpoint
 from engine.distributed import Team
 from engine.log import Log
 
+CHOOSES = ("val_protocol", "val_score", "valpath", "val_fraction")  # fields that say what the best score is one of
+
 
 class State:
     """What is trained, how far it has come, its best validation score; `save` writes last.pt and `resume` reads it.
@@ -41,7 +43,7 @@ class State:
     def resume(self, found: dict[str, Any], then: dict[str, Any], say: Callable) -> None:
         """Go on from what a last.pt holds; ValueError for one of other pairs, of more epochs, or that fits no part.
 
-        then: the fields of the run that goes on, which may differ from this one's in batch, seed and epoch.
+        then: the fields of the run that goes on, which may differ from this one's in batch, seed, epoch and validation.
         """
         path, images, cfg = self.folder / "last.pt", set(self.images), self.cfg
         if found["epoch"] > cfg.epoch:
@@ -56,6 +58,10 @@ class State:
         checkpoint.fill(self.trained, found, path, say)
         self.epoch, self.done, self.step, self.best = (found[name] for name in ("epoch", "done", "step", "best"))
         self.resumed = self.step
+        other = [name for name in CHOOSES if then[name] != getattr(cfg, name)]
+        if other and self.best > float("-inf"):
+            self.best = float("-inf")
+            say(f"NOTE: {', '.join(other)} changed; the best score so far was another's, and model-best begins anew")
         if "losses" in found:
             self.losses[self.epoch + 1] = found["losses"]
         say(f"resuming {path}: epoch {self.epoch + 1}, step {self.step}")

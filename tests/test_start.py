@@ -91,6 +91,15 @@ def test_a_snapshot_given_to_training_is_refused_with_the_field_that_was_meant(p
     assert not (polyp_folder / "saved").exists()
 
 
+def test_a_start_in_the_runs_own_folder_is_refused_and_stays(polyp_folder):
+    """It would be moved into before-1, and what it has seen with it."""
+    (polyp_folder / "saved").mkdir()
+    file = saved(polyp_folder / "saved" / "model-50", "msnet", "tiny")
+    with pytest.raises(ValueError, match=r"start is '.*model-50', in .*saved, from where a new run moves"):
+        train.train(small(polyp_folder, start=file))
+    assert [path.name for path in (polyp_folder / "saved").iterdir()] == ["model-50"]
+
+
 def test_the_originals_checkpoints_are_a_start(tmp_path):
     """Theirs has one class, and all keys that ours has, with `module.` before them."""
     state = net.build().state_dict()

@@ -14,7 +14,7 @@ from torch import nn
 
 import net
 import train
-from configs import ORIGINAL, Config, mixes
+from configs import ORIGINAL, Config, mixes, notes
 from engine import checkpoint, optim
 from files import find_pairs, splits
 from net.backbones.res2net import Bottle2neck
@@ -223,6 +223,13 @@ def test_a_mix_of_sizes_or_of_statistics_is_said_and_the_originals_is_none():
     assert re.match(r"trains at 64, 96 \(scales\) but validates and predicts at 192 \(size\); leave out scales", note)
     (note,) = mixes(Config(train_mean=(51, 102, 153), test_mean=(0.5, 0.5, 0.5)))
     assert note.startswith("test_mean is (0.5, 0.5, 0.5), where training has 0.2,0.4,0.6 on 0..1")
+
+
+def test_a_warm_up_that_no_epoch_is_part_of_is_said():
+    settings = ((1, "epoch"), (2, "epoch"), (1, "step"))
+    said = [list(notes(Config(warmup=warmup, schedule_by=by))) for warmup, by in settings]
+    assert [len(found) for found in said] == [1, 0, 0]
+    assert said[0][0].startswith("NOTE: warmup is 1 epochs, in which a rate that changes by epoch does not grow; --sch")
 
 
 def test_a_run_begun_under_older_rules_goes_on_as_it_began(polyp_folder, tiny, capsys):

@@ -1,12 +1,14 @@
 """A trained network in one file, for programs without this code or without PyTorch; checked before it is there.
 
-python -m tools.export CONFIG --snapshot FILE --out model.onnx | model.pt2 [--images DIR] [--fixed]
+python -m tools.export [CONFIG] --snapshot FILE --out model.onnx | model.pt2 [--images DIR] [--fixed]
 
+Without CONFIG network, size and statistics are those of the run that wrote FILE, by the config.json beside it.
 It takes pictures as they are decoded, (N, 3, H, W) uint8 RGB of any size from 64 up, and gives maps (N, classes, H, W)
 float32 in [0, 1] of that size: mean, std and sigmoid (softmax of several classes) are inside, BatchNorm is folded.
 """
 
 import copy
+import dataclasses
 import inspect
 import io
 from argparse import Namespace
@@ -21,9 +23,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 import net
-from configs import Config, errors_in_one_line, parse
+from configs import Config, differences, errors_in_one_line, parse
 from dataset import normalise
-from engine.inference import Predictor
+from engine import checkpoint
+from engine.inference import Predictor, config_of
 from files import find_images, read_whole_image, require_writable, write_file
 from report.drawing import evenly
 from tools.demo_data import lesion_on_mucosa
@@ -65,10 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "Write a trained network as a model.onnx or model.pt2 that holds its normalisation too.",
         arguments,
         "predict",
+        lambda flags: config_of(checkpoint.named(flags.snapshot)[0]) if flags.snapshot else Config(),
         **FLAGS,
     )
     if not cfg.snapshot:
         raise ValueError("--snapshot FILE says which checkpoint to export")
+    if len(files := checkpoint.named(cfg.snapshot)) > 1:
+        raise ValueError(f"snapshot is {cfg.snapshot!r}, {len(files)} checkpoints; a model holds one")
+    cfg = dataclasses.replace(cfg, snapshot=str(files[0]))
+    for note in differences(cfg, cfg.snapshot):
+        print(f"NOTE: {note}")
     export(cfg, extra)
 
 

@@ -29,6 +29,9 @@ def table() -> str:
 
 def main(names: list[str]) -> int:
     """Exit status: 0, or 1 if a name is unknown or any of the weights could not be had."""
+    if {"-h", "--help"} & {*names}:
+        print(f"{__doc__}\nKnown names: {', '.join(WEIGHTS)}. Backbones of timm's are files in {home_of(None)}.")
+        return 0
     if not names:
         print(f"in {home_of(None)}; one file per name is enough; to download: python -m weights NAME ... | all")
         print(table())

@@ -49,6 +49,8 @@ def test_every_experiment_loads_and_says_its_command(path):
         ({"scales": (224, "256")}, "scales[1] is '256' (str); expected int"),
         ({"scales": 224}, "scales is 224 (int); expected a tuple of int"),
         ({"scales": (32,)}, "sides of at least 64"),
+        ({"momen": 1, "optimiser": "adamw"}, "momen is 1.0; expected below 1 where optimiser is adamw"),
+        ({"momen": 0}, "momen is 0.0; expected above 0 where nesterov is True"),
         ({"train_mean": (0.5,)}, "three numbers"),
         ({"train_mean": (0.485, 0.456, 0.406)}, "expected numbers on 0..255, such as 124.55,118.9,102.94"),
         ({"train_std": (0.229, 0.224, 0.225)}, "expected numbers on 0..255, such as 56.77,55.97,57.5"),
@@ -83,6 +85,7 @@ def test_scales_follow_the_size_unless_given():
     assert Config(size=512).scales == (320, 384, 416, 480, 512)
     assert Config(size=64).scales == (64,)
     assert Config(size=(256, 352)).scales == Config().scales
+    assert Config(size=(64, 128)).scales == (128,), "none whose shorter side would be below 64"
     assert Config(size=192, scales=(96,)).scales == (96,)
     assert parse("", ["--size", "192"])[0].scales == (128, 160, 192)
     assert parse("", [str(ROOT / "configs" / "demo.py"), "--size", "192"])[0].scales == (64, 80, 96), "the file's own"

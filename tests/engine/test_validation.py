@@ -117,6 +117,21 @@ def test_validation_chooses_model_best_by_the_score_that_prediction_would_get(po
     assert scores.result()["MAE"] == pytest.approx(min(printed), abs=6e-5)
 
 
+def test_a_run_that_goes_on_with_another_score_chooses_anew(polyp_folder, capsys):
+    """An M_dice of 0.3 so far is no MAE that later ones must be below."""
+    fields = {"batch": 2, "val_fraction": 0.34}
+    train.train(small(polyp_folder, epoch=1, **fields))
+    changed = ("epoch", "val_protocol", "val_score")
+    other = {"val_protocol": "layers", "val_score": "MED", "resume": True, "resume_changed": changed}
+    capsys.readouterr()
+    train.train(small(polyp_folder, epoch=2, **fields, **other))
+    said = capsys.readouterr().out
+    assert "NOTE: val_protocol, val_score changed; the best score so far was another's, and model-best begins" in said
+    assert said.splitlines()[-1].endswith(" best")
+    train.train(small(polyp_folder, epoch=3, **fields, **other))
+    assert "begins anew" not in capsys.readouterr().out
+
+
 def test_validating_on_a_test_set_warns(polyp_folder):
     test = polyp_folder / "TestDataset"
     fields = {"valpath": str(test / "small"), "testpath": str(test), "testsets": ("small",)}

@@ -1,5 +1,7 @@
 """Exported models: the same maps as PyTorch's at any size and number, or one line and no file."""
 
+import dataclasses
+import json
 import math
 import re
 
@@ -10,7 +12,7 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import net
-from configs import errors_in_one_line
+from configs import Config, errors_in_one_line
 from net.blocks import LAYERS, BoxView
 from tests.conftest import ROOT
 from tools import export
@@ -69,6 +71,21 @@ def test_a_model_of_one_size_is_the_network_and_takes_any_number_of_pictures(sna
     model = torch.export.load(out).module()
     for count in (1, 3):
         assert model(torch.zeros(count, 3, 67, 97, dtype=torch.uint8)).shape == (count, 1, 67, 97)
+
+
+def test_a_model_holds_the_statistics_of_the_run_that_trained_it(snapshot, tmp_path, capsys):
+    """Others give maps that look right: a config file's or a flag's are said."""
+    flags, out = snapshot("msnet", "tiny"), tmp_path / "model.pt2"
+    run = Config(backbone="tiny", size=64, train_mean=(51, 102, 153), train_std=(51, 51, 51))
+    (tmp_path / "config.json").write_text(json.dumps({"config": dataclasses.asdict(run)}), encoding="utf-8")
+    export.main([*flags[-2:], "--fixed", "--out", str(out)])
+    assert "NOTE" not in capsys.readouterr().out
+    held = torch.export.load(out).state_dict
+    assert held["mean"].flatten().tolist() == pytest.approx([0.2, 0.4, 0.6])
+    export.main([*flags[-2:], "--fixed", "--out", str(out), "--test_mean", "0.5,0.5,0.5"])
+    assert re.search(r"NOTE: trained for mean .*--test_mean 0\.2,0\.4,0\.6 changes it", capsys.readouterr().out)
+    with pytest.raises(ValueError, match="2 checkpoints; a model holds one"):
+        export.main(["--snapshot", f"{flags[-1]},{tmp_path / 'other'}", "--out", str(out)])
 
 
 @pytest.mark.slow

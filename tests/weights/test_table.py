@@ -69,6 +69,12 @@ def test_the_command_downloads_and_its_exit_status_tells_failure(home, server, t
     assert "did you mean 'small'" in capsys.readouterr().err
 
 
+def test_the_commands_help_names_what_it_knows(home, capsys):
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("`python -m weights` lists the known weights") and "res2net50, vgg16, msnet" in said
+
+
 def test_all_downloads_every_known_weight(server, table_of, monkeypatch, capsys):
     table_of(server + "/good")
     for name in set(WEIGHTS) - {"small"}:
