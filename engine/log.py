@@ -41,10 +41,16 @@ class Log:
         """
         self.path, self.step, self._writes, self._skips = path, resume_after or 0, writes, skips
         self._names, self._columns = tuple(losses), (*BEFORE, *losses, *BEHIND)
+        self._names_before: tuple[str, ...] = ()
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
         self._rows: list[tuple[int, int, float, list[str]]] = []
-        kept = _rows(path, self.step, self._columns) if writes and resume_after is not None else []
+        kept: list[tuple[Any, ...]] = []
+        if writes and resume_after is not None:
+            # losses that the run had and has no longer keep their columns
+            self._names_before = tuple(name for name in _header(path) if name not in self._columns)
+            self._columns = (*BEFORE, *losses, *self._names_before, *BEHIND)
+            kept = _rows(path, self.step, self._columns)
         self._sums: dict[int, tuple[float, int]] = {}  # epoch -> sum of its steps' totals, and how many
         for _, epoch, _, total, *_ in kept:
             self._count(epoch, total)
@@ -85,7 +91,8 @@ class Log:
         if bad is None and not self._skips:
             bad = next((i for i, norm in enumerate(norms) if not math.isfinite(norm)), None)
             what = "the gradient's norm"
-        good = [(*row[:3], *loss, norm) for row, loss, norm in zip(rows, losses, norms, strict=True)]
+        none = [math.nan] * len(self._names_before)
+        good = [(*row[:3], *loss, *none, norm) for row, loss, norm in zip(rows, losses, norms, strict=True)]
         for row in good:
             self._count(row[1], row[3])
         if self._writes:
@@ -94,11 +101,13 @@ class Log:
             with self._drawing() as board:
                 for row in good if board else ():
                     for name, value in zip(self._columns[2:], row[2:], strict=True):
-                        board.add_scalar(f"train/{name}", value, row[0])
+                        if name not in self._names_before:
+                            board.add_scalar(f"train/{name}", value, row[0])
         if bad is not None:
-            step, epoch, _, total, *terms, norm = good[bad]
+            step, epoch, _, total, *terms = good[bad][:-1]
+            norm = good[bad][-1]
             value = total if what == "loss" else norm
-            parts = ", ".join(f"{name} {term}" for name, term in zip(self._names[1:], terms, strict=True))
+            parts = ", ".join(f"{name} {term}" for name, term in zip(self._names[1:], terms))
             names = ", ".join(name for part in distributed.gathered(rows[bad][3]) for name in part)
             raise FloatingPointError(
                 f"{what} is {value} at step {step}, epoch {epoch} ({parts}) on "
@@ -154,15 +163,14 @@ class Log:
 def _rows(path: Path, steps: int, columns: Sequence[str]) -> list[tuple[Any, ...]]:
     """The whole rows of the first `steps` steps in a log that may be torn, missing or no text; says what it lacks.
 
-    Where the log has other losses than `columns`, those it lacks are NaN.
+    Losses that the log lacks are NaN.
     """
     rows: dict[int, tuple[Any, ...]] = {}
     torn = 0
     text = ""
     with suppress(OSError):
         text = path.read_bytes().decode(errors="replace")
-    header = text.split("\n", 1)[0].strip().split(",")
-    theirs = header if set(BEFORE) <= set(header) else columns
+    theirs = _header(path) or columns
     # a row is whole only with its end: of 0.125 a kill leaves 0.1, which is a number too
     for line in text.splitlines(keepends=True):
         if line.strip() == ",".join(theirs):
@@ -177,6 +185,14 @@ def _rows(path: Path, steps: int, columns: Sequence[str]) -> list[tuple[Any, ...
         dropped = f"; dropped {torn} lines that are no whole row of it" if torn else ""
         print(f"NOTE: {path} has {len(kept)} of the {steps} steps so far{dropped}. The run itself goes on from last.pt")
     return kept
+
+
+def _header(path: Path) -> list[str]:
+    """The columns of a log; none where its first line has no names of columns."""
+    with suppress(OSError):
+        names = path.read_bytes().split(b"\n", 1)[0].decode(errors="replace").strip().split(",")
+        return names if {*BEFORE, *BEHIND} <= {*names} else []
+    return []
 
 
 def _row(line: str, columns: Sequence[str]) -> dict[str, float] | None:
