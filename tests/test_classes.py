@@ -168,7 +168,7 @@ def test_palette_label_images_are_their_indices_or_their_greys(tmp_path):
         (settings(background=7), "background is 7; expected one of label_values, or -1"),
         ({"size": (352, 0)}, "at least 1"),
         ({"size": (1, 2, 3)}, r"size is \(1, 2, 3\) \(tuple\); expected a tuple of 2 int"),
-        ({"size": (90, 352)}, "sides of at least 64, the shorter included"),
+        ({"size": (60, 352)}, "sides of at least 64, the shorter included"),
     ],
 )
 def test_labels_and_sizes_that_cannot_be_are_refused(fields, message):
