@@ -21,7 +21,7 @@ import weights
 from configs import Config, differences, errors_in_one_line, outlived_output, parse
 from dataset import TestImages, bytes_of_test_batch, test_batch
 from engine import checkpoint, machine
-from engine.inference import Ensemble, config_of, ensemble
+from engine.inference import Ensemble, config_of_flags, ensemble
 from engine.loading import Loader
 from files import (
     find_images,
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "Predict maps of test sets, or of any folder of images.",
         arguments,
         "predict",
-        lambda flags: config_of(checkpoint.named(flags.snapshot)[0]) if flags.snapshot else Config(),
+        config_of_flags,
         **{
             "snapshot": {
                 **{"metavar": "FILE", "nargs": "+", "action": "extend"},

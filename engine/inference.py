@@ -1,5 +1,6 @@
 """Images in, maps out: the one way that validation and prediction run a network, and `load`, for use in Python."""
 
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,11 @@ def config_of(snapshot: Path) -> Config:
         f"assumed are size {cfg.size}, test_mean {mean}, test_std {std}"
     )
     return cfg
+
+
+def config_of_flags(flags: Namespace) -> Config:
+    """What a command line without a config file begins from: the run of the (first) snapshot that it gives."""
+    return config_of(checkpoint.named(flags.snapshot)[0]) if flags.snapshot else Config()
 
 
 class ImagePredictor:

@@ -26,7 +26,7 @@ import net
 from configs import Config, differences, errors_in_one_line, parse
 from dataset import normalise
 from engine import checkpoint
-from engine.inference import Predictor, config_of
+from engine.inference import Predictor, config_of_flags
 from files import find_images, read_whole_image, require_writable, write_file
 from report.drawing import evenly
 from tools.demo_data import lesion_on_mucosa
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "Write a trained network as a model.onnx or model.pt2 that holds its normalisation too.",
         arguments,
         "predict",
-        lambda flags: config_of(checkpoint.named(flags.snapshot)[0]) if flags.snapshot else Config(),
+        config_of_flags,
         **FLAGS,
     )
     if not cfg.snapshot:

@@ -16,6 +16,7 @@ from metrics import PROTOCOLS
 from report import arguments, cases, scoring
 from report.cases import Case
 from report.reading import How
+from tests.helpers import Bar
 
 LESION = np.zeros((24, 30), np.uint8)
 LESION[6:16, 8:22] = 1
@@ -225,20 +226,7 @@ def test_the_bar_moves_with_every_chunk_in_one_process(folder, monkeypatch):
     monkeypatch.setattr(scoring, "CHUNK", 1)
     steps = []
 
-    class Bar:
-        def __init__(self, total, **_):
-            self.done = 0
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def update(self, count):
-            self.done += count
-
-    bar = Bar(4)
+    bar = Bar()
     monkeypatch.setattr(scoring, "tqdm", lambda **_: bar)
     score_files = scoring.score_files
     monkeypatch.setattr(scoring, "score_files", lambda *a: (steps.append(bar.done), score_files(*a))[1])

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from report import cases, scoring
+from tests.helpers import Bar
 
 
 def test_no_more_chunks_wait_than_the_processes_need():
@@ -38,21 +39,6 @@ def test_a_process_that_scores_and_dies_or_hangs_is_one_line(monkeypatch, deed, 
     job = cases.Job("set", "method", files=[cases.Case("a", ("b",))])
     with pytest.raises(ChildProcessError, match=f"a process that scores {words}"):
         scoring.score([job], "official", "exclude", 2)
-
-
-class Bar:
-    """In place of tqdm's."""
-
-    done = 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def update(self, count):
-        self.done += count
 
 
 def test_the_bar_moves_with_every_chunk_of_many_processes_whichever_is_done_first(sets, monkeypatch):
