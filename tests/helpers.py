@@ -2,6 +2,7 @@
 
 import copy
 import csv
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -142,3 +143,21 @@ class Bar:
 
     def update(self, count):
         self.done += count
+
+
+def require_equal_to_dense(view: nn.Module, dense: nn.Module, x: Tensor, conv: Callable[..., Tensor]) -> None:
+    """A box view (kernel, width) beside the convolution of ones and the BatchNorm `dense` that it stands for.
+
+    x (N, width, *space) float64: maps, gradients and running statistics.
+    """
+    width, kernel = x.shape[1], view.kernel
+    dense.load_state_dict(view.norm.state_dict())
+    ones = torch.ones(width, width, *[kernel] * (x.ndim - 2), dtype=torch.float64)
+    expected = torch.relu(dense(conv(x, ones, padding=kernel // 2)))
+    actual = view(x)
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+    target = torch.randn_like(actual)
+    (g_actual,) = torch.autograd.grad((actual * target).sum(), x, retain_graph=True)
+    (g_expected,) = torch.autograd.grad((expected * target).sum(), x)
+    torch.testing.assert_close(g_actual, g_expected, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(dict(view.norm.named_buffers()), dict(dense.named_buffers()), rtol=1e-9, atol=1e-9)

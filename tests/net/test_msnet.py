@@ -15,7 +15,7 @@ from engine import optim
 from lossnet import Criterion, LossNet, msnet_terms
 from net.blocks import BoxView
 from tests.conftest import GOLDEN
-from tests.helpers import TinyBackbone, filled, with_golden_batchnorm
+from tests.helpers import TinyBackbone, filled, require_equal_to_dense, with_golden_batchnorm
 
 NETWORKS = ("msnet", "m2snet")
 
@@ -100,17 +100,8 @@ def test_box_view_equals_the_dense_convolution_of_ones(kernel, training):
     torch.manual_seed(0)
     view = recipe.fill(BoxView(kernel, 64)).double().train(training)
     dense = torch.nn.BatchNorm2d(64).double().train(training)
-    dense.load_state_dict(view.norm.state_dict())
     x = torch.randn(2, 64, 9, 11, dtype=torch.float64, requires_grad=True)
-    ones = torch.ones(64, 64, kernel, kernel, dtype=torch.float64)
-    expected = torch.relu(dense(F.conv2d(x, ones, padding=kernel // 2)))
-    actual = view(x)
-    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
-    target = torch.randn_like(actual)
-    (g_actual,) = torch.autograd.grad((actual * target).sum(), x, retain_graph=True)
-    (g_expected,) = torch.autograd.grad((expected * target).sum(), x)
-    torch.testing.assert_close(g_actual, g_expected, rtol=1e-8, atol=1e-8)
-    torch.testing.assert_close(dict(view.norm.named_buffers()), dict(dense.named_buffers()), rtol=1e-9, atol=1e-9)
+    require_equal_to_dense(view, dense, x, F.conv2d)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 import net
 from net.blocks import BoxView
 from tests.golden import recipe
+from tests.helpers import require_equal_to_dense
 
 SMALL = (4, 4, 6, 6, 8)  # widths
 FLAT = ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2))  # thick slices: strides 4 along them, 16 within
@@ -67,17 +68,8 @@ def test_a_box_view_of_volumes_equals_the_dense_convolution_of_ones(kernel, trai
     torch.manual_seed(0)
     view = recipe.fill(BoxView(kernel, 8, dims=3)).double().train(training)
     dense = torch.nn.BatchNorm3d(8).double().train(training)
-    dense.load_state_dict(view.norm.state_dict())
     x = torch.randn(2, 8, 6, 7, 5, dtype=torch.float64, requires_grad=True)
-    ones = torch.ones(8, 8, kernel, kernel, kernel, dtype=torch.float64)
-    expected = torch.relu(dense(F.conv3d(x, ones, padding=kernel // 2)))
-    actual = view(x)
-    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
-    target = torch.randn_like(actual)
-    (g_actual,) = torch.autograd.grad((actual * target).sum(), x, retain_graph=True)
-    (g_expected,) = torch.autograd.grad((expected * target).sum(), x)
-    torch.testing.assert_close(g_actual, g_expected, rtol=1e-8, atol=1e-8)
-    torch.testing.assert_close(dict(view.norm.named_buffers()), dict(dense.named_buffers()), rtol=1e-9, atol=1e-9)
+    require_equal_to_dense(view, dense, x, F.conv3d)
 
 
 def test_one_slice_thick_volume_through_a_network_of_images_weights_is_the_image():
