@@ -86,6 +86,8 @@ def live(fields: dict, out: Path, rank: int, size: int, port: int) -> None:
         os.dup2(file.fileno(), 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     torch.set_num_threads(1)
+    # else its reading process is the child of a server of its own, which first imports for seconds what is imported
+    multiprocessing.set_start_method("fork", force=True)
     os.fsync = lambda file: None  # kill -9 loses nothing that was written, only a power cut would
     record.distributions = lambda: []  # which packages there are takes a second to say
     if size > 1:
