@@ -1,13 +1,17 @@
-"""`python -m weights` lists the known weights; `python -m weights res2net50 vgg16`, or `all`, downloads them."""
+"""`python -m weights` lists the known weights; `python -m weights res2net50 vgg16`, or `all`, downloads them.
+
+So does `python -m weights pvt_v2_b2` those of a backbone of timm's, by its name.
+"""
 
 import io
 import signal
 import sys
 
 from weights.backbones import rows as backbones
+from weights.backbones import wanted
 from weights.fetch import download
 from weights.files import check, expected_sha256, home_of
-from weights.table import WEIGHTS, known
+from weights.table import WEIGHTS
 
 
 def table() -> str:
@@ -30,7 +34,7 @@ def table() -> str:
 def main(names: list[str]) -> int:
     """Exit status: 0, or 1 if a name is unknown or any of the weights could not be had."""
     if {"-h", "--help"} & {*names}:
-        print(f"{__doc__}\nKnown names: {', '.join(WEIGHTS)}. Backbones of timm's are files in {home_of(None)}.")
+        print(f"{__doc__}\nKnown names: {', '.join(WEIGHTS)}, and timm's. The folder: {home_of(None)}.")
         return 0
     if not names:
         print(f"in {home_of(None)}; one file per name is enough; to download: python -m weights NAME ... | all")
@@ -38,7 +42,7 @@ def main(names: list[str]) -> int:
         return 0
     failed = 0
     try:
-        names = list(WEIGHTS) if names == ["all"] else [known(name).name for name in names]
+        names = list(WEIGHTS) if names == ["all"] else [wanted(name).name for name in names]
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1

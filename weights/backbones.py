@@ -1,10 +1,12 @@
 """Weights of backbones that the table does not list: timm's networks, under the names that timm gives them."""
 
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from weights.files import check, expected_sha256, home_of, locate
-from weights.table import WEIGHTS, Source
+from weights.table import WEIGHTS, Source, Weight, known
 
 ENDINGS = (".safetensors", ".pth", ".bin")
 # installed packages that bring weights along: package, file in it, its licence
@@ -35,9 +37,52 @@ def locate_backbone(name: str, folder: str | Path | None = None) -> Path:
                 raise ValueError(f"{path}: {trouble}")
             return path
     raise FileNotFoundError(
-        f"no weights of {name}: expected {home_of(folder) / name}.pth or .safetensors; put it there "
-        f"(timm's are at huggingface.co/timm), give a file to --backbone_weights, {random}"
+        f"no weights of {name}: expected {home_of(folder) / name}.pth or .safetensors; `python -m weights {name}` "
+        f"fetches timm's, or put it there by hand, give a file to --backbone_weights, {random}"
     )
+
+
+def wanted(name: str) -> Weight:
+    """Known weights, or those that timm has under this name; ValueError for any other, naming the nearest."""
+    if name in WEIGHTS:
+        return WEIGHTS[name]
+    import timm
+
+    if not timm.is_model(name):
+        if not get_close_matches(name, WEIGHTS, n=1) and (near := get_close_matches(name, timm.list_models())):
+            raise ValueError(f"no weights are called {name!r}; did you mean {' or '.join(map(repr, near))}?")
+        return known(name)
+    if not (sources := _sources(name, cfg := _timms(name))):
+        raise ValueError(f"timm publishes no weights of {name!r}; it has {', '.join(_tags(name)) or 'none'}")
+    return Weight(name, sources, (cfg and cfg.license) or "unknown", "a backbone of timm's")
+
+
+def _sources(name: str, cfg: Any) -> tuple[Source, ...]:
+    """Where timm itself would get them, under the names that `locate_backbone` knows; neither place has a hash."""
+    found = []
+    if cfg and cfg.hf_hub_id:
+        file = cfg.hf_hub_filename or "model.safetensors"
+        url = f"https://huggingface.co/{cfg.hf_hub_id}/resolve/main/{file}"
+        found.append(Source(f"{name}{Path(file).suffix}", url, ""))
+    if cfg and cfg.url and Path(cfg.url).suffix in (".pth", ".pt", ".bin", ".tar"):  # others are numpy's
+        found.append(Source(f"{name}.pth", cfg.url, ""))
+    return tuple(found)
+
+
+def _timms(name: str) -> Any:
+    """timm's record of a name's weights; None where it has none."""
+    import timm
+
+    try:
+        return timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    except RuntimeError:  # a tag that it does not know
+        return None
+
+
+def _tags(name: str) -> list[str]:
+    import timm
+
+    return timm.list_models(name.split(".")[0], pretrained=True)
 
 
 def _candidates(name: str, home: Path) -> list[tuple[Path, Source]]:
@@ -73,9 +118,7 @@ def _licence(name: str) -> str:
     if name in PACKAGED:
         return PACKAGED[name][2]
     try:
-        import timm
-
-        cfg = timm.get_pretrained_cfg(name)
-    except (ImportError, RuntimeError):
+        cfg = _timms(name)
+    except ImportError:
         return "unknown"
     return (cfg and cfg.license) or "unknown"

@@ -1,4 +1,4 @@
-"""Downloading known weights: streamed beside the goal, checked, then renamed; half a file never has the real name."""
+"""Downloading weights: streamed beside the goal, checked, then renamed; half a file never has the real name."""
 
 import http.client
 import os
@@ -13,8 +13,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from weights.backbones import wanted
 from weights.files import check, expected_sha256, home_of, how_to_get, load, record_of, sha256
-from weights.table import Source, known
+from weights.table import WEIGHTS, Source, Weight
 
 TIMEOUT = 30  # seconds without one byte after which a source counts as dead
 SLOWEST = 1 << 10  # bytes per second, on average, below which it counts as dead too
@@ -22,13 +23,14 @@ LARGEST = 4 << 30  # bytes, of a source whose size nobody published
 
 
 def download(name: str, folder: str | Path | None = None, opener: Callable[..., Any] = urllib.request.urlopen) -> Path:
-    """Fetch known weights into folder (default as in locate) from the first source that gives the right file.
+    """Fetch weights, known ones or of a backbone of timm's, into folder (default as in locate).
 
-    A right file that is already there is kept. Nothing half-written stays, whatever interrupts. A file without a
-    published hash must open as a checkpoint; its hash is printed and recorded beside it as <file>.sha256.
+    They come from the first source that gives the right file; licence and address are printed before. A right file that
+    is already there is kept. Nothing half-written stays, whatever interrupts. A file without a published hash must open
+    as a checkpoint; its hash is printed and recorded beside it as <file>.sha256.
     FileNotFoundError: no source gave it. OSError: the folder cannot be written.
     """
-    weight, home = known(name), home_of(folder)
+    weight, home = wanted(name), home_of(folder)
     for source in weight.sources:
         path = home / source.file
         if path.is_file() and not check(path, source):
@@ -38,6 +40,7 @@ def download(name: str, folder: str | Path | None = None, opener: Callable[..., 
             return path
     failures = []
     for source in weight.sources:
+        print(f"{source.file}: licence {weight.licence}, from {source.url}", flush=True)
         try:
             return _fetch(source, home, opener)
         except (ConnectionError, ValueError) as error:
@@ -46,7 +49,18 @@ def download(name: str, folder: str | Path | None = None, opener: Callable[..., 
             raise OSError(
                 f"cannot write {source.file} in {home}: {error}; set MSNET_WEIGHTS to a folder you own"
             ) from error
-    raise FileNotFoundError("\n  ".join([f"could not download {name!r}", *failures]) + how_to_get(weight, home))
+    raise FileNotFoundError(_by_hand(weight, home, failures))
+
+
+def _by_hand(weight: Weight, home: Path, failures: list[str]) -> str:
+    """What to do where no source gave it: of timm's in one line, of known weights with all that is known."""
+    if weight.name in WEIGHTS:
+        return "\n  ".join([f"could not download {weight.name!r}", *failures]) + how_to_get(weight, home)
+    first = weight.sources[0]
+    return (
+        f"could not download {weight.name!r} ({'; '.join(failures)}); where there is a network fetch {first.url}, and "
+        f"put it here as {home / first.file}"
+    )
 
 
 def _fetch(source: Source, home: Path, opener: Callable[..., Any]) -> Path:

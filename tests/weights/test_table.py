@@ -89,7 +89,7 @@ def test_python_dash_m_weights_runs_without_network():
     listing = subprocess.run([sys.executable, "-m", "weights"], cwd=root, capture_output=True, text=True, check=True)
     assert "res2net50_v1b_26w_4s-3cf99910.pth" in listing.stdout
     wrong = subprocess.run(
-        [sys.executable, "-m", "weights", "vgg19"], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "weights", "vgg61"], cwd=root, capture_output=True, text=True, check=False
     )
     assert wrong.returncode == 1
     assert "did you mean 'vgg16'" in wrong.stderr
