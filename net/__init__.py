@@ -93,16 +93,24 @@ def sync_batchnorm(network: MSNet) -> MSNet:
     return nn.SyncBatchNorm.convert_sync_batchnorm(network)
 
 
+def require_known(backbone: str) -> None:
+    """ValueError for the name of no backbone; builds nothing."""
+    if backbone not in BACKBONES:
+        from net.backbones.timm import config
+
+        config(backbone)
+
+
 def _backbone(name: str, inputs: int | None, pretrained: bool | str | Path) -> Backbone:
+    require_known(name)  # before its weights are looked for
     if name in BACKBONES:
         make = BACKBONES[name]
         encoder = make(inputs) if inputs and make is Volume else make()
         if pretrained is not False:
             _load_strictly(encoder, _weights_of(name, pretrained), f"the {name} backbone")
         return encoder
-    from net.backbones.timm import Timm, config
+    from net.backbones.timm import Timm
 
-    config(name)  # a name that timm has: before its weights are looked for
     if pretrained is False:
         return Timm(name)
     state = weights.load(path := _weights_of(name, pretrained))
@@ -180,6 +188,7 @@ __all__ = [
     "kind_of",
     "load",
     "probabilities",
+    "require_known",
     "start",
     "sync_batchnorm",
 ]

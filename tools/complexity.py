@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     names = extra.backbone.split(",") if extra.backbone else [cfg.backbone]
     configs = [dataclasses.replace(cfg, backbone=name.strip()) for name in names]
+    for each in configs:  # all of them, before the first is measured
+        net.require_known(each.backbone)
     costs = []
     for each in configs:
         # a process each: what one has allocated is not another's peak

@@ -101,7 +101,8 @@ def config(name: str) -> Any:
         except RuntimeError as error:  # the tag behind the point
             near = timm.list_models(name.split(".")[0], pretrained=True)
             raise ValueError(f"timm has no weights {name!r}; it has {', '.join(near)}") from error
-    near = get_close_matches(name, ["res2net50", *timm.list_models()], n=4) or timm.list_models(f"*{name}*")[:4]
+    near = get_close_matches(name, ["res2net50", *timm.list_models()], n=4)
+    near = near or (timm.list_models(f"*{name}*")[:4] if len(name) > 3 else [])  # a letter or two are in all of them
     hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
     raise ValueError(f"unknown backbone {name!r}; expected res2net50, volume or a network of timm's{hint}")
 

@@ -31,6 +31,20 @@ def test_the_table_has_a_line_per_network_plain_or_for_a_readme():
     assert [cell.strip() for cell in readme[2].split("|")[1:-1]] == plain[1].split()
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("tiny,", "backbone is ''; expected a name, such as res2net50 or pvt_v2_b2"),
+        ("tiny,x", "unknown backbone 'x'; expected res2net50, volume or a network of timm's"),
+        ("tiny,restnet50", "unknown backbone 'restnet50'; .*did you mean 'resnet50'"),
+    ],
+)
+def test_every_name_is_checked_before_the_first_is_measured(names, said, monkeypatch):
+    monkeypatch.setattr(complexity, "get_context", lambda _: pytest.fail("it measures"))
+    with pytest.raises(ValueError, match=f"^{said}[^,]*(, '[^,]*)*$"):
+        complexity.main(["--backbone", names])
+
+
 def test_a_size_that_the_backbone_does_not_take_is_refused():
     with pytest.raises(ValueError, match="at least 64"):
         complexity.measured("msnet", "tiny", 1, (32, 96))
