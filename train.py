@@ -72,6 +72,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     distributed.wait()
     if pairs.validation or pairs.test:
         say(f"{len(pairs.train)} to train on, {len(pairs.validation)} to validate on, {len(pairs.test)} to test on")
+    choice = chosen_by(cfg)
 
     # ---- what is trained, in the order in which it draws random numbers
     precision = Precision(cfg.amp, device, cfg.grad_clip)
@@ -153,10 +154,10 @@ def run(cfg: Config, team: distributed.Team) -> Path:
             if validates:
                 candidate = averaged.module if averaged else network
                 predictor = Predictor(candidate, device)
-                score = validate(predictor, held_out(pairs.validation, cfg, team), chosen_by(cfg), team, log)
-                log.scalar(f"validation/{cfg.val_score}", score)
-                line += f" | {cfg.val_score}={score:.4f}"
-                if better(cfg.val_score, score, state.best):
+                score = validate(predictor, held_out(pairs.validation, cfg, team), choice, team, log)
+                log.scalar(f"validation/{choice.score}", score)
+                line += f" | {choice.score}={score:.4f}"
+                if better(choice.score, score, state.best):
                     state.best, line = score, line + (" best, of averaged weights" if averaged else " best")
                     state.save_model("model-best", candidate)
                 state.epoch_over()
@@ -177,6 +178,8 @@ def build_network(cfg: Config, team: distributed.Team, say: Callable) -> nn.Modu
     network = net.build(cfg.network, cfg.backbone, cfg.classes, pretrained)
     if cfg.start and not cfg.resume:  # what is resumed comes whole out of last.pt
         say(net.start(network, cfg.start))
+    for note in optim.notes(network, cfg):
+        say(note)
     for scale in (*cfg.scales, max(cfg.sides)):
         network.require_shape((cfg.batch, 3, *cfg.sides_at(scale)))
     return distributed.synchronised(network, team, net.sync_batchnorm) if cfg.sync_batchnorm else network

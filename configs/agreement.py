@@ -9,6 +9,7 @@ from configs.config import MAY_CHANGE, ORIGINAL, Config, one_side
 
 # fields that cannot change in a run: what it has saved fits no other
 NEVER = {"network", "backbone", "classes", "optimiser"}
+ADAMW_TAKES = 2e-3  # its steps are about lr long, whatever the gradient: more undo what ImageNet's weights know
 
 
 def require_trainable(cfg: Config) -> None:
@@ -26,7 +27,7 @@ def require_trainable(cfg: Config) -> None:
 
 
 def notes(cfg: Config) -> Iterator[str]:
-    """What a person who starts this run should know: random weights, a warm-up of no effect, and what `mixes` finds."""
+    """What a person who starts this run should know: random weights, rates that do not fit, and what `mixes` finds."""
     if cfg.backbone_weights == "random" and not cfg.start:
         yield "WARNING: the backbone starts from RANDOM weights (backbone_weights='random'); scores will not compare"
     if cfg.lossnet_factor and cfg.lossnet_weights == "random":
@@ -36,6 +37,8 @@ def notes(cfg: Config) -> Iterator[str]:
             f"NOTE: warmup is {cfg.warmup:g} epochs, in which a rate that changes by epoch does not grow; "
             "--schedule_by step grows it"
         )
+    if cfg.optimiser == "adamw" and cfg.lr > ADAMW_TAKES:
+        yield f"NOTE: lr is {cfg.lr:g} and optimiser is adamw, which usually takes 1e-4 to 5e-4: --lr 1e-4"
     for note in mixes(cfg):
         yield f"NOTE: {note}"
 
@@ -48,6 +51,8 @@ def mixes(cfg: Config) -> Iterator[str]:
             "(size); leave out scales, and they follow size"
         )
     for name, follows in cfg.followed().items():
+        if not name.startswith(("train", "test")):
+            continue
         given, words = getattr(cfg, name), ",".join(f"{value:.5g}" for value in follows)
         if name.startswith("test") and (cfg.train_mean, cfg.train_std) != ORIGINAL and given != follows:
             yield f"{name} is {given}, where training has {words} on 0..1; leave it out, and it follows"
@@ -65,7 +70,9 @@ def as_begun(cfg: Config, then: dict[str, Any], say: Callable) -> Config:
     kept: dict[str, Any] = {
         name: tuple(then[name])
         for name, value in cfg.followed().items()
-        if getattr(cfg, name) == value != then.get(name, value) and name not in cfg.resume_changed
+        if name != "val_score"
+        and getattr(cfg, name) == value != then.get(name, value)
+        and name not in cfg.resume_changed
     }
     for name, value in kept.items():
         say(f"NOTE: {name} stays {value}, as the run began; it would follow other fields as {getattr(cfg, name)} now")

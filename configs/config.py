@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from configs.fields import Group, above, at_least, below, between, checked, pattern, rule, statistics
+from configs.fields import Group, above, at_least, at_most, below, between, checked, pattern, rule, statistics
 from configs.labels import Labels
 
 # names that dictionaries elsewhere have too: a Config knows no other room, and a test holds both together
@@ -43,6 +43,8 @@ around = Group("commands", "run by this Python; {savepath} and other fields are 
 two_or_none = rule(lambda folds: folds >= 0 and folds != 1, "0, or at least 2")
 large = rule(lambda scales: bool(scales) and min(scales) >= 64, "one or more sides of at least 64")
 factors = rule(lambda scales: bool(scales) and min(scales) > 0, "factors above 0")
+WIDEST = at_most(8192)  # a side beyond it is a slip: its first layer alone takes gigabytes
+a_name = rule(bool, "a name, such as res2net50 or pvt_v2_b2")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Config:
     snapshot: str = places("", "checkpoint, or several by commas, to predict with", free=True)
 
     network: Network = model("msnet", "of MICCAI 2021, or of arXiv 2303.10894")
-    backbone: str = model("res2net50", "both papers' encoder; or a network of timm's: pvt_v2_b2, resnet50, ...")
+    backbone: str = model("res2net50", "both papers' encoder; or a network of timm's: pvt_v2_b2, resnet50, ...", a_name)
     backbone_weights: str = model("imagenet", "imagenet: those in weights/ | random | a file")
     start: str = model("", "checkpoint that training begins with, in place of backbone_weights; its classes may differ")
 
@@ -87,7 +89,7 @@ class Config:
     schedule_by: Literal["epoch", "step"] = training("epoch", "when the learning rate changes")
     warmup: float = training(0.0, "epochs in which the rate grows to where the schedule begins", at_least(0))
     momen: float = training(0.9, "momentum of SGD; of adamw the first beta", between(0, 1))
-    decay: float = training(5e-4, "weight decay", at_least(0))
+    decay: float = training(5e-4, "weight decay", at_least(0), at_most(1))
     nesterov: bool = training(True, "Nesterov's momentum")
     backbone_lr_ratio: float = training(1.0, "Official: all weights at lr. Paper: 0.1 (backbone 0.005)", at_least(0))
     epoch: int = training(50, "passes over the training pairs", at_least(1))
@@ -109,7 +111,7 @@ class Config:
     val_fraction: float = validating(0.0, "or this part of datapath, drawn by `seed`", below(1))
     val_every: int = validating(1, "epochs from one to the next", at_least(1))
     val_protocol: Protocol = validating("official", "of the score that chooses model-best")
-    val_score: str = validating("M_dice", "the score of that protocol that chooses model-best")
+    val_score: str = validating("", 'the score of it that chooses model-best; "": M_dice of official, else its first')
 
     group: str = folding("", 'regular expression for the clip or patient in a name; "": its sub-folder', pattern)
     folds: int = folding(0, "parts that datapath is dealt into by `seed`, groups whole; 0: none", two_or_none)
@@ -117,8 +119,12 @@ class Config:
     stratify: str = folding("", "regular expression for the class in a name; each fold gets its share", pattern)
     split: str = folding("", "or a list: .json, .csv or .txt")
 
-    size: int | tuple[int, int] = images(352, "side, or height and width, that every image is resized to", at_least(1))
-    scales: tuple[int, ...] = images((), "longer sides, one drawn per batch; (): follow size, 224 .. 352 of 352", large)
+    size: int | tuple[int, int] = images(
+        352, "side, or height and width, that every image is resized to", at_least(1), WIDEST
+    )
+    scales: tuple[int, ...] = images(
+        (), "longer sides, one drawn per batch; (): follow size, 224 .. 352 of 352", large, WIDEST
+    )
     train_mean: tuple[float, ...] = images(
         (), "on 0..255; (): as the original, or the backbone", statistics(255, ORIGINAL[0])
     )
@@ -129,10 +135,11 @@ class Config:
     cache: str = images("", 'decoded and resized training images: "" | ram | a folder', free=True)
 
     flip: float = augmenting(0.5, "probability of a horizontal flip", between(0, 1))
-    rotate: float = augmenting(10.0, "degrees, uniform in +-", at_least(0))
+    rotate: float = augmenting(10.0, "degrees, uniform in +-", between(0, 180))
     vertical_flip: float = augmenting(0.0, "probability of a flip of top and bottom", between(0, 1))
     quarter_turns: float = augmenting(0.0, "probability of a turn by 90, 180 or 270 degrees", between(0, 1))
-    zoom: float = augmenting(0.0, "0.25: by 0.8 to 1.25 about the centre, and a shift of up to 6 %", at_least(0))
+    # up to 2 the picture is never moved out of itself
+    zoom: float = augmenting(0.0, "0.25: by 0.8 to 1.25 about the centre, and a shift of up to 6 %", between(0, 2))
     colour: float = augmenting(
         0.0, "0.2: brightness, contrast, saturation by +-20 %, hue by +-9 degrees", between(0, 1)
     )
@@ -142,7 +149,9 @@ class Config:
 
     test_batch: int = predicting(4, "images at once; same maps to rounding", at_least(1))
     test_amp: Literal["native-fp16", "native-bf16", "off"] = predicting("off", "precision of the network")
-    test_scales: tuple[float, ...] = predicting((1.0,), "maps are averaged over these sizes of the input", factors)
+    test_scales: tuple[float, ...] = predicting(
+        (1.0,), "maps are averaged over these sizes of the input", factors, at_most(8)
+    )
     test_flip: bool = predicting(False, "and over the mirrored input")
     probabilities: bool = predicting(False, "maps of 16 bits, 65535 for p = 1; Official: of 8 bits, truncated")
 
@@ -153,7 +162,13 @@ class Config:
 
     device: str = machine("auto", "auto | cpu | cuda | cuda:1")
     workers: int = machine(8, "processes that read images, at most one per core; 0: the main one does", at_least(0))
-    seed: int = machine(0, "Official: none. Equal seeds give equal runs, whatever `workers`", at_least(0), free=False)
+    seed: int = machine(
+        0,
+        "Official: none. Equal seeds give equal runs, whatever `workers`",
+        at_least(0),
+        at_most(2**63 - 1),
+        free=False,
+    )
     check_data: bool = machine(True, "decode every training pair once before the first epoch")
 
     before: tuple[str, ...] = around((), "before the run, such as '-m tools.demo_data data/demo'")
@@ -202,7 +217,8 @@ class Config:
     def followed(self) -> dict[str, Any]:
         """What fields are that follow others unless given: `scales` size, train_* the backbone, test_* train_*.
 
-        Official: to the original's training statistics belong ImageNet's; to any others belong these same ones.
+        `val_score` follows its protocol; of others than the original's this is left to who knows them.
+            Official: to the original's training statistics belong ImageNet's; to any others belong these same ones.
         """
         theirs = statistics_of(self.backbone)
         own = (self.train_mean or theirs[0], self.train_std or theirs[1])
@@ -211,11 +227,12 @@ class Config:
         parts = {max(64, 32 * round(longer * side / 352 / 32)) for side in (224, 256, 288, 320)}
         smaller = sorted(side for side in parts if side < longer and min(self.sides_at(side)) >= 64)
         followed = {"train_mean": theirs[0], "train_std": theirs[1], "test_mean": mean, "test_std": std}
-        return followed | {"scales": (*smaller, max(64, longer))}
+        chosen_by = {"val_score": "M_dice"} if self.val_protocol == "official" else {}
+        return followed | {"scales": (*smaller, max(64, longer))} | chosen_by
 
     def changed(self, **fields: Any) -> "Config":
         """This Config with other values of some fields; what follows others unless given follows these too."""
-        following = {name: () for name, value in self.followed().items() if getattr(self, name) == value}
+        following = {name: type(value)() for name, value in self.followed().items() if getattr(self, name) == value}
         return replace(self, **(following | fields))
 
     @property

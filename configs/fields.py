@@ -43,6 +43,11 @@ def at_least(bound: float) -> Rule:
     return rule(lambda value: min(value if isinstance(value, tuple) else (value,)) >= bound, f"at least {bound}")
 
 
+def at_most(bound: float) -> Rule:
+    """Likewise."""
+    return rule(lambda value: max(value if isinstance(value, tuple) else (value,)) <= bound, f"at most {bound}")
+
+
 def above(bound: float) -> Rule:
     return rule(lambda value: value > bound, f"above {bound}")
 

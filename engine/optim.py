@@ -2,7 +2,7 @@
 
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -54,6 +54,16 @@ def groups_of(network: nn.Module, backbone_lr_ratio: float) -> list[dict[str, An
     backbone = [weight for name, weight in named if name.startswith("resnet.")]
     rest = [weight for name, weight in named if not name.startswith("resnet.")]
     return [{"params": backbone, "ratio": backbone_lr_ratio}, {"params": rest, "ratio": 1.0}]
+
+
+def notes(network: nn.Module, cfg: Any) -> Iterator[str]:
+    """What the layers of a backbone say of the optimiser: LayerNorm is a transformer's, or one's made like them."""
+    like_them = any(isinstance(m, nn.LayerNorm) for name, m in network.named_modules() if name.startswith("resnet."))
+    if like_them and cfg.optimiser == "sgd":
+        yield (
+            f"NOTE: backbone {cfg.backbone} is normalised by LayerNorm, as transformers are, which train with adamw: "
+            "--optimiser adamw --lr 1e-4 --schedule cosine --schedule_by step --warmup 2"
+        )
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:

@@ -29,12 +29,13 @@ class Choice(NamedTuple):
 
 
 def chosen_by(cfg: Any) -> Choice:
-    """What a Config chooses by; ValueError for a score that its protocol does not have."""
-    if cfg.val_score not in (known := PROTOCOLS[cfg.val_protocol].names):
+    """What a Config chooses by, the first of its protocol unless it says; ValueError for a score of none, or others."""
+    known = PROTOCOLS[cfg.val_protocol].names
+    if (score := cfg.val_score or known[0]) not in known:
         others = [name for name, protocol in PROTOCOLS.items() if cfg.val_score in protocol.names]
         hint = f"; it is a score of val_protocol {', '.join(others)}" if others else ""
         raise ValueError(f"val_score is {cfg.val_score!r}; expected one of {', '.join(known)}{hint}")
-    return Choice(cfg.val_protocol, cfg.val_score, cfg.labels.classes, cfg.labels.scored)
+    return Choice(cfg.val_protocol, score, cfg.labels.classes, cfg.labels.scored)
 
 
 def validate(predictor: Predictor, held_out: Loader, choice: Choice, team: distributed.Team, log: Log) -> float:

@@ -15,7 +15,7 @@ from torch import nn
 import net
 import train
 from configs import ORIGINAL, Config, mixes, notes
-from engine import checkpoint, optim
+from engine import checkpoint, distributed, optim
 from files import find_pairs, splits
 from net.backbones.res2net import Bottle2neck
 from tests.helpers import losses, small
@@ -230,6 +230,21 @@ def test_a_warm_up_that_no_epoch_is_part_of_is_said():
     said = [list(notes(Config(warmup=warmup, schedule_by=by))) for warmup, by in settings]
     assert [len(found) for found in said] == [1, 0, 0]
     assert said[0][0].startswith("NOTE: warmup is 1 epochs, in which a rate that changes by epoch does not grow; --sch")
+
+
+def test_a_rate_of_sgd_given_to_adamw_is_said():
+    said = [[*notes(Config(optimiser=name, lr=lr))] for name, lr in (("adamw", 0.05), ("adamw", 5e-4), ("sgd", 0.05))]
+    assert [len(found) for found in said] == [1, 0, 0]
+    assert said[0][0].startswith("NOTE: lr is 0.05 and optimiser is adamw, which usually takes 1e-4 to 5e-4")
+
+
+def test_a_transformer_that_sgd_is_to_train_is_told_by_its_layers(tmp_path):
+    said: list[str] = []
+    alone = distributed.Team(0, 1, torch.device("cpu"))
+    for backbone, optimiser in (("test_convnext", "sgd"), ("test_convnext", "adamw"), ("test_resnet", "sgd")):
+        train.build_network(small(tmp_path, backbone=backbone, optimiser=optimiser), alone, said.append)
+    (note,) = said
+    assert note.startswith("NOTE: backbone test_convnext is normalised by LayerNorm") and "--optimiser adamw" in note
 
 
 def test_a_run_begun_under_older_rules_goes_on_as_it_began(polyp_folder, tiny, capsys):

@@ -55,6 +55,13 @@ def test_every_augmentation_is_a_field_that_is_off_and_every_field_is_an_augment
     assert all(fields[name].default == 0.0 for name in AUGMENTATIONS)
 
 
+def test_the_largest_zoom_moves_no_picture_out_of_itself():
+    image, mask = np.ones((40, 40, 3), np.float32), np.ones((1, 40, 40), np.float32)
+    for i in range(500):
+        _, moved = augmented(image, mask, {"zoom": 2.0}, (0, 0, i), STATISTICS)
+        assert moved.max() == 1, i
+
+
 def test_without_strengths_nothing_is_touched(picture, mask):
     image = normalised(picture)
     same, same_mask = augmented(image, mask, dict.fromkeys(AUGMENTATIONS, 0.0), (0, 0, 0), STATISTICS)

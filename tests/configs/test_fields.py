@@ -23,6 +23,7 @@ BROKEN = {
     "include": ("(", "a regular expression (missing ), unterminated subpattern at position 0)"),
     "group": ("[", "a regular expression (unterminated character set at position 0)"),
     "stratify": ("*", "a regular expression (nothing to repeat at position 0)"),
+    "backbone": ("", "a name, such as res2net50 or pvt_v2_b2"),
     "classes": (0, "at least 1"),
     "lossnet_factor": (-0.1, "at least 0"),
     "dice_factor": (-0.1, "at least 0"),
@@ -44,10 +45,10 @@ BROKEN = {
     "size": ((0, 96), "at least 1"),
     "scales": ((96, 32), "one or more sides of at least 64"),
     "flip": (1.01, "between 0 and 1"),
-    "rotate": (-1.0, "at least 0"),
+    "rotate": (181.0, "between 0 and 180"),
     "vertical_flip": (2.0, "between 0 and 1"),
     "quarter_turns": (-0.5, "between 0 and 1"),
-    "zoom": (-0.25, "at least 0"),
+    "zoom": (2.5, "between 0 and 2"),
     "colour": (1.5, "between 0 and 1"),
     "blur": (1.5, "between 0 and 1"),
     "noise": (256.0, "between 0 and 255"),
@@ -60,6 +61,15 @@ BROKEN = {
     "test_scales": ((1.0, 0.0), "factors above 0"),
     "workers": (-1, "at least 0"),
     "seed": (-1, "at least 0"),
+}
+
+
+TOO_LARGE = {
+    "decay": (5.0, 1),
+    "size": ((352, 100_000), 8192),
+    "scales": ((352, 100_000), 8192),
+    "test_scales": ((1.0, 9.0), 8),
+    "seed": (10**30, 2**63 - 1),
 }
 
 
@@ -93,6 +103,13 @@ def test_a_broken_rule_names_the_field_its_value_and_what_is_expected(name):
     with pytest.raises(ValueError) as refused:
         Config(**{name: value})
     assert str(refused.value) == f"{name} is {value!r}; expected {expected}"
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_what_no_machine_or_library_could_take_is_refused_in_a_line(name):
+    value, most = TOO_LARGE[name]
+    with pytest.raises(ValueError, match=f"^{name} is {re.escape(repr(value))}; expected at most {most}$"):
+        Config(**{name: value})
 
 
 def test_what_is_learned_may_not_change_in_a_resumed_run():

@@ -12,6 +12,7 @@ from PIL import Image
 import configs
 import prediction_rgb
 import train
+from configs import Config
 from dataset import HeldOut
 from engine import distributed
 from engine.inference import Predictor
@@ -81,9 +82,21 @@ def test_each_process_reads_its_own_share(layered):
 def test_a_score_is_checked_against_its_protocol_and_where_it_belongs_is_said(tmp_path):
     chosen_by(small(tmp_path, val_protocol="layers", val_score="MED"))
     with pytest.raises(ValueError, match=r"is 'M_dice'; expected one of Dice, MED; .* val_protocol official$"):
-        chosen_by(small(tmp_path, val_protocol="layers"))
+        chosen_by(small(tmp_path, val_protocol="layers", val_score="M_dice"))
     with pytest.raises(ValueError, match=r"expected one of MAE, .*; it is a score of val_protocol binary, layers"):
         chosen_by(small(tmp_path, val_score="Dice"))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "score"),
+    [("official", "M_dice"), ("pranet", "meanDic"), ("infnet", "meanDic"), ("binary", "Jaccard"), ("layers", "Dice")],
+)
+def test_a_protocol_that_is_named_alone_chooses_by_its_own_score(protocol, score, tmp_path):
+    cfg = small(tmp_path, val_protocol=protocol)
+    assert chosen_by(cfg).score == score
+    assert chosen_by(cfg.changed(val_protocol="layers")).score == "Dice", "a flag over a file that names official"
+    assert chosen_by(cfg.changed(val_protocol="official")).score == "M_dice"
+    assert Config().val_score == "M_dice", "as runs have it that are resumed"
 
 
 def test_oct_chooses_by_a_score_of_its_own():
