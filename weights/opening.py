@@ -44,6 +44,8 @@ def _read(path: Path) -> Any:
 
 
 def state_dict(state: Any, path: Path) -> dict[str, Tensor]:
+    if isinstance(state, dict) and {"network", "optimiser", "random"} <= state.keys():
+        raise ValueError(f"{path} is where a run goes on from (--resume), not a checkpoint; give {_beside(path)}")
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
@@ -59,6 +61,15 @@ def state_dict(state: Any, path: Path) -> dict[str, Tensor]:
             raise ValueError(f"{path}: {key} is {kind} ({str(value.dtype)[6:]}); expected plain floating-point numbers")
     parallel = all(key.startswith("module.") for key in state)
     return {key.removeprefix("module.") if parallel else key: value for key, value in state.items()}
+
+
+def _beside(path: Path) -> str:
+    """The checkpoint to give in place of a run's last.pt: the newest in its folder."""
+    found = {int(number): file for file in path.parent.glob("model-*") if (number := file.name[6:]).isdecimal()}
+    if not found:
+        return f"a model-<epoch> of that run; {path.parent} has none yet"
+    best = " or model-best" if (path.parent / "model-best").exists() else ""
+    return f"{found[max(found)]}{best}"
 
 
 def _unusable(key: str, value: Tensor) -> str:

@@ -164,6 +164,18 @@ def test_what_is_no_state_dict_is_a_clear_error(tmp_path, content):
         load(tmp_path / "file")
 
 
+def test_what_a_run_goes_on_from_is_no_checkpoint_and_the_one_beside_it_is_named(tmp_path):
+    last = tmp_path / "last.pt"
+    torch.save({"network": STATE, "optimiser": {}, "random": {}, "epoch": 3}, last)
+    said = f"{last} is where a run goes on from \\(--resume\\), not a checkpoint; give "
+    with pytest.raises(ValueError, match=f"^{said}a model-<epoch> of that run; {tmp_path} has none yet$"):
+        load(last)
+    for name in ("model-9", "model-10", "model-10-ema", "model-best"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=f"^{said}{tmp_path}/model-10 or model-best$"):
+        load(last)
+
+
 class RunsCode:
     def __init__(self, target):
         self.target = target
