@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 import weights
-from configs import Config, differences, errors_in_one_line, outlived_output, parse
+from configs import SETTINGS, Config, differences, errors_in_one_line, outlived_output, parse
 from dataset import TestImages, bytes_of_test_batch, test_batch
 from engine import checkpoint, machine
 from engine.inference import Ensemble, config_of_flags, ensemble
@@ -42,12 +42,6 @@ from files import (
     seen_by,
     write_maps,
     write_maps_record,
-)
-
-# what a map depends on besides the checkpoint and the image
-SETTINGS = (
-    *("network", "backbone", "classes", "label_values", "class_names", "size"),
-    *("test_mean", "test_std", "test_amp", "test_scales", "test_flip", "probabilities"),
 )
 
 

@@ -4,7 +4,7 @@ from configs.agreement import as_begun, mixes, notes, require_same, require_trai
 from configs.command_line import load, parse, print_anywhere
 from configs.config import MAY_CHANGE, ORIGINAL, POLYP_TESTSETS, Config, one_side
 from configs.labels import BINARY, Labels
-from configs.recorded import differences, of_run, record_beside
+from configs.recorded import SETTINGS, differences, of_run, record_beside
 from configs.terminal import errors_in_one_line, outlived_output
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "MAY_CHANGE",
     "ORIGINAL",
     "POLYP_TESTSETS",
+    "SETTINGS",
     "Config",
     "Labels",
     "as_begun",

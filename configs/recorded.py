@@ -9,6 +9,11 @@ from typing import Any
 from configs.config import IMAGENET, ORIGINAL, Config, one_side
 
 HERE = ("device", "workers")  # of the machine that trained: another may predict
+# what a map depends on besides the checkpoint and the image
+SETTINGS = (
+    *("network", "backbone", "classes", "label_values", "class_names", "size"),
+    *("test_mean", "test_std", "test_amp", "test_scales", "test_flip", "probabilities"),
+)
 
 
 def record_beside(snapshot: str | Path) -> Path:
@@ -30,7 +35,8 @@ def recorded(snapshot: str | Path) -> dict[str, Any]:
 def of_run(snapshot: str | Path, say: Callable = print) -> Config | None:
     """The Config of the run that wrote a checkpoint, but for what is of its machine; None without a record.
 
-    A field that the record lacks is newer than the run and has its default; one that this code lacks is said.
+    A field that the record lacks is newer than the run and has its default, or follows others; said are those that maps
+    depend on, and fields that this code lacks.
     """
     then = recorded(snapshot)
     if not then:
@@ -42,9 +48,12 @@ def of_run(snapshot: str | Path, say: Callable = print) -> Config | None:
         # older code kept ImageNet's statistics beside any to train with; they follow these
         fields |= {"test_mean": (), "test_std": ()}
     try:
-        return Config(**fields)
+        cfg = Config(**fields)
     except ValueError as error:
         raise ValueError(f"{record_beside(snapshot)}: {error}. Give a config file in place of the record") from error
+    if assumed := [f"{name} {getattr(cfg, name)!r}" for name in SETTINGS if name not in fields]:
+        say(f"NOTE: {record_beside(snapshot)} does not say all that maps depend on; assumed are {', '.join(assumed)}")
+    return cfg
 
 
 def differences(cfg: Config, snapshot: str | Path) -> Iterator[str]:

@@ -133,13 +133,35 @@ def test_a_record_of_older_code_predicts_as_its_training_was(tmp_path, capsys):
     record["config"] |= imagenet | {"gone": 1}
     (tmp_path / "run" / "config.json").write_text(json.dumps(record))
     assert load(snapshot).cfg.test_mean == pytest.approx((0.2, 0.4, 0.6))
-    assert "config.json has fields that this code no longer has: gone" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "config.json has fields that this code no longer has: gone" in said
+    assert said.count("does not say all that maps depend on; assumed are probabilities False\n") == 1
     (tmp_path / "run" / "config.json").write_text(json.dumps({"config": {"size": 0}}))
     with pytest.raises(ValueError, match=r"config\.json: size is 0; expected at least 1\. Give a config file in place"):
         load(snapshot)
     (tmp_path / "run" / "config.json").write_text("[]")
     with pytest.raises(ValueError, match=r"config\.json is no record of a run"):
         load(snapshot)
+
+
+def test_what_a_partial_record_leaves_open_is_assumed_and_said_once(tmp_path, photo, capsys):
+    snapshot = run_of(tmp_path / "run", **OWN)
+    kept = {
+        "network": "msnet",
+        "backbone": "tiny",
+        "classes": 1,
+        "label_values": [],
+        "class_names": [],
+        "size": [96, 128],
+    }
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"config": kept | {"lr": 0.1}}))
+    predicted(snapshot, photo, tmp_path / "maps")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "assumed" in line]
+    assert line == (
+        f"NOTE: {tmp_path}/run/config.json does not say all that maps depend on; assumed are "
+        f"test_mean {Config().test_mean}, test_std {Config().test_std}, test_amp 'off', test_scales (1.0,), "
+        "test_flip False, probabilities False"
+    )
 
 
 def test_the_readmes_example_runs_as_written(tmp_path, photo, monkeypatch):
