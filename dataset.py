@@ -189,6 +189,7 @@ class TestImage(NamedTuple):
     height: int
     width: int
     name: str
+    others: tuple[Tensor, ...] = ()  # likewise, of further Configs
 
 
 def prepared(image: Image.Image, cfg: Config) -> Tensor:
@@ -199,13 +200,13 @@ def prepared(image: Image.Image, cfg: Config) -> Tensor:
 
 
 class TestImages(Dataset):
-    """The images of one folder, ready for the network."""
+    """The images of one folder, ready for the network; `others` are Configs of further networks that read them too."""
 
     __test__ = False  # not a test case, whatever pytest makes of the name
 
-    def __init__(self, images: str | Path | dict[str, Path], cfg: Config):
+    def __init__(self, images: str | Path | dict[str, Path], cfg: Config, others: Sequence[Config] = ()):
         """images: a folder, or name -> file."""
-        self.cfg = cfg
+        self.cfg, self.others = cfg, others
         self.files = list((images if isinstance(images, dict) else list_images(images)).items())
 
     def __len__(self) -> int:
@@ -214,7 +215,8 @@ class TestImages(Dataset):
     def __getitem__(self, index: int) -> TestImage:
         name, path = self.files[index]
         image = read_whole_image(path)
-        return TestImage(prepared(image, self.cfg), image.height, image.width, name)
+        others = tuple(prepared(image, cfg) for cfg in self.others)
+        return TestImage(prepared(image, self.cfg), image.height, image.width, name, others)
 
 
 class TestBatch(NamedTuple):
@@ -223,12 +225,16 @@ class TestBatch(NamedTuple):
     image: Tensor
     sizes: list[tuple[int, int]]  # height, width
     names: list[str]
+    others: tuple[Tensor, ...] = ()  # the same images for further networks, each of a size of its own
 
 
 def test_batch(images: Sequence[TestImage]) -> TestBatch:
     """Collate for `TestImages`."""
     return TestBatch(
-        torch.stack([x.image for x in images]), [(x.height, x.width) for x in images], [x.name for x in images]
+        torch.stack([x.image for x in images]),
+        [(x.height, x.width) for x in images],
+        [x.name for x in images],
+        tuple(map(torch.stack, zip(*(x.others for x in images), strict=True))),
     )
 
 
@@ -278,8 +284,8 @@ class HeldOutBatch(NamedTuple):
 
 def held_out_batch(images: Sequence[HeldOutImage]) -> HeldOutBatch:
     """Collate for `HeldOut`."""
-    image, sizes, _ = test_batch([x.image for x in images])
-    return HeldOutBatch(image, sizes, [x.planes for x in images], [x.within for x in images])
+    batch = test_batch([x.image for x in images])
+    return HeldOutBatch(batch.image, batch.sizes, [x.planes for x in images], [x.within for x in images])
 
 
 __all__ = [

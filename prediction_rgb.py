@@ -3,7 +3,7 @@
 Without a config file, with the settings of the run that wrote FILE, by the config.json beside it.
 Without --images, every test set of the Config: <testpath>/<set>/images -> <mapspath>/<set>/*.png;
 or, of a Config with folds, the images that the fold holds out -> <mapspath>/fold-<n>/*.png.
-Several checkpoints predict together: their maps are averaged.
+Several checkpoints predict together: their maps are averaged, each one's with network, size and statistics of its run.
 With several classes each of these folders has one of grey maps per class, and label/, label images.
 """
 
@@ -21,7 +21,7 @@ import weights
 from configs import SETTINGS, Config, differences, errors_in_one_line, outlived_output, parse
 from dataset import TestImages, bytes_of_test_batch, test_batch
 from engine import checkpoint, machine
-from engine.inference import Ensemble, config_of_flags, ensemble
+from engine.inference import OWN, Ensemble, config_of_flags, ensemble, members
 from engine.loading import Loader
 from files import (
     find_images,
@@ -84,7 +84,10 @@ def predict_sets(cfg: Config, extra: Namespace) -> None:
         sets = {maps_of_fold(cfg, cfg.fold): {pair.name: pair.image for pair in held_out}}
     else:
         sets = {Path(cfg.mapspath, name): find_images(Path(cfg.testpath, name)) for name in cfg.testsets}
-    for note in (note for snapshot in snapshots for note in differences(cfg, snapshot)):
+    # a config file says all; without one each checkpoint has what its own run had, but for the flags
+    given = [name for name in OWN if extra.config or getattr(extra, name) is not None]
+    cfgs = members(cfg, snapshots, given)
+    for note in (note for pair in zip(cfgs, snapshots, strict=True) for note in differences(*pair)):
         print(f"NOTE: {note}")
     for out, images in sets.items():
         by_any = {name for snapshot in snapshots for name in seen_by(snapshot, images)}
@@ -94,7 +97,7 @@ def predict_sets(cfg: Config, extra: Namespace) -> None:
                 "their maps say nothing about new images"
             )
         require_place(out, images, one=bool(extra.images) and Path(extra.images).is_file())
-    predict(cfg, sets, extra.skip_existing)
+    predict(cfgs, sets, extra.skip_existing)
 
 
 def require_place(out: Path, images: dict[str, Path], one: bool) -> None:
@@ -104,14 +107,18 @@ def require_place(out: Path, images: dict[str, Path], one: bool) -> None:
     require_apart(out, among | masks_beside(read), around=True)
 
 
-def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool = False) -> None:
-    """Write the map of every image (name -> file) of each set into its folder, as <name>.png."""
+def predict(cfgs: Sequence[Config], sets: dict[Path, dict[str, Path]], skip_existing: bool = False) -> None:
+    """Write the map of every image (name -> file) of each set into its folder, as <name>.png.
+
+    cfgs: one per checkpoint, of several the `members`.
+    """
+    cfg = cfgs[0]
     # ---- what there is; whatever can be refused is refused here, before the first map
     for out, images in sets.items():
         require_own(out, (path for name in images for path in map_files(out, name, cfg.labels)))
     machine.keep_memory()
-    predictor = ensemble(cfg, checkpoint.named(cfg.snapshot))
-    settings = source(cfg)
+    predictor = ensemble(cfgs, checkpoint.named(cfg.snapshot))
+    settings = source(cfgs)
     for out in sets:
         if skip_existing:
             require_same_source(out, settings)
@@ -127,32 +134,34 @@ def predict(cfg: Config, sets: dict[Path, dict[str, Path]], skip_existing: bool 
         write_maps_record(out, settings, known | prints)
         missing = {name: file for name, file in images.items() if name not in there}
         if missing:
-            predict_set(predictor, TestImages(missing, cfg), out, cfg)
+            predict_set(predictor, TestImages(missing, cfg, predictor.inputs[1:]), out, cfg)
         print(f"{out}: {len(missing)} maps" + (f", {len(there)} were there" if skip_existing else ""))
 
 
-def source(cfg: Config) -> dict[str, Any]:
+def source(cfgs: Sequence[Config]) -> dict[str, Any]:
     """What maps are from, for their record: the checkpoint, its hash, and every setting that a map depends on.
 
-    Of several checkpoints both are lists.
+    Of several checkpoints both are lists, and so is a setting that they do not share.
     """
-    names, hashes = zip(*((str(file), weights.sha256(file)) for file in checkpoint.named(cfg.snapshot)), strict=True)
+    files = checkpoint.named(cfgs[0].snapshot)
+    names, hashes = zip(*((str(file), weights.sha256(file)) for file in files), strict=True)
     several = len(names) > 1
     proof = {"snapshot": names if several else names[0], "sha256": hashes if several else hashes[0]}
-    return proof | {name: getattr(cfg, name) for name in SETTINGS}
+    settings = {name: [getattr(cfg, name) for cfg in cfgs] for name in SETTINGS}
+    return proof | {name: each[0] if each == each[:1] * len(each) else each for name, each in settings.items()}
 
 
 def predict_set(predictor: Ensemble, images: TestImages, out: Path, cfg: Config) -> None:
     """Decode in processes, predict here, encode in threads, all at the same time."""
     waiting: deque[Future] = deque()
-    largest = bytes_of_test_batch(cfg)
+    largest = sum(map(bytes_of_test_batch, predictor.inputs))
     with (
         Loader(images, test_batch, cfg.workers, largest, predictor.device, batch_size=cfg.test_batch) as loader,
         tqdm(total=len(images), desc=out.name, unit="image", disable=None) as bar,
         ThreadPoolExecutor(2) as pool,
     ):
-        for image, sizes, names in loader:
-            preds = predictor(image).numpy()
+        for image, sizes, names, others in loader:
+            preds = predictor((image, *others), sizes)
             for pred, size, name in zip(preds, sizes, names, strict=True):
                 waiting.append(
                     pool.submit(write_maps, out, name, pred, size[0], size[1], cfg.labels, cfg.probabilities)

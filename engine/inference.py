@@ -1,7 +1,7 @@
 """Images in, maps out: the one way that validation and prediction run a network, and `load`, for use in Python."""
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from dataset import prepared
 from engine import checkpoint, machine
 from engine.precision import Precision
 from files import native_probabilities
+
+# what a checkpoint was trained with and an ensemble's members may have each to themselves
+OWN = ("network", "backbone", "size", "test_mean", "test_std")
 
 
 class Predictor:
@@ -59,25 +62,62 @@ class Predictor:
 class Ensemble:
     """`Predictor`s of several networks as one: the mean of their maps."""
 
-    def __init__(self, members: Sequence[Predictor]):
+    def __init__(self, members: Sequence[Predictor], cfgs: Sequence[Config]):
+        """cfgs: of each member, whose size and statistics its images have."""
         self.members, self.device = members, members[0].device
+        inputs = [(cfg.sides, cfg.test_mean, cfg.test_std) for cfg in cfgs]
+        distinct = list(dict.fromkeys(inputs))
+        self._reads = [distinct.index(mine) for mine in inputs]
+        self.inputs = [cfgs[inputs.index(each)] for each in distinct]  # a Config for each kind of image that is read
 
-    def __call__(self, images: Tensor) -> Tensor:
-        return torch.stack([member(images) for member in self.members]).mean(0)
+    def __call__(self, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+        """images: (N, 3, H, W) of each of `inputs`; sizes: native height and width of the N. N maps (C, h, w).
+
+        Maps of one size have their mean there, and that is h, w; those of several have it at native size.
+        """
+        maps = [member(images[kind]) for member, kind in zip(self.members, self._reads, strict=True)]
+        if len({pred.shape for pred in maps}) == 1:
+            return [*torch.stack(maps).mean(0).numpy()]
+        native = [
+            [native_probabilities(p, *size) for p, size in zip(pred.numpy(), sizes, strict=True)] for pred in maps
+        ]
+        return [np.mean(of_image, 0) for of_image in zip(*native, strict=True)]
 
 
-def ensemble(cfg: Config, snapshots: Sequence[Path]) -> Ensemble:
-    """What `cfg` says of prediction, with these checkpoints. ValueError for one of another network."""
-    device = machine.device(cfg.device)
+def members(cfg: Config, snapshots: Sequence[Path], given: Collection[str]) -> list[Config]:
+    """`cfg` for each checkpoint: network, backbone, size and statistics are its own run's, but for those `given`.
 
-    def member(snapshot: Path) -> Predictor:
+    cfg is the first one's; so is that of a file without a record. What is another's is said. ValueError for one of
+    other classes.
+    """
+    configs = [cfg]
+    for snapshot in snapshots[1:]:
+        theirs = (None if {*OWN} <= {*given} else of_run(snapshot)) or cfg
+        for name in ("classes", "label_values"):
+            if name not in given and (was := getattr(theirs, name)) != (first := getattr(cfg, name)):
+                raise ValueError(
+                    f"{snapshot} was trained with {name} {was}, {snapshots[0]} with {first}; only maps of the same "
+                    "classes have a mean"
+                )
+        own = {name: getattr(theirs, name) for name in OWN if name not in given}
+        if other := [f"{name} {value}" for name, value in own.items() if value != getattr(cfg, name)]:
+            print(f"NOTE: {snapshot} predicts as its own run was: {', '.join(other)}")
+        configs.append(cfg.changed(**own))
+    return configs
+
+
+def ensemble(cfgs: Sequence[Config], snapshots: Sequence[Path]) -> Ensemble:
+    """What `cfgs` say of prediction, with a checkpoint each. ValueError for one of another network."""
+    device = machine.device(cfgs[0].device)
+
+    def member(cfg: Config, snapshot: Path) -> Predictor:
         network = net.load(net.build(cfg.network, cfg.backbone, cfg.classes), snapshot)
         network.require_shape((cfg.test_batch, 3, *cfg.sides))
         network = net.fold_batchnorm(network).to(device).to(memory_format=torch.channels_last)
         views = cfg.test_amp, cfg.test_scales, cfg.test_flip
         return Predictor(network, device, *views)
 
-    return Ensemble([member(snapshot) for snapshot in snapshots])
+    return Ensemble([member(cfg, snapshot) for cfg, snapshot in zip(cfgs, snapshots, strict=True)], cfgs)
 
 
 def config_of(snapshot: Path) -> Config:
@@ -123,8 +163,10 @@ class ImagePredictor:
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise ValueError(f"image is {image.dtype} of shape {image.shape}; expected uint8, (H, W, 3), RGB")
-        (pred,) = self._tensors(prepared(Image.fromarray(image), self.cfg)[None]).numpy()
-        maps = native_probabilities(pred, *image.shape[:2])
+        height, width = image.shape[:2]
+        inputs = [prepared(Image.fromarray(image), cfg)[None] for cfg in self._tensors.inputs]
+        (pred,) = self._tensors(inputs, [(height, width)])
+        maps = native_probabilities(pred, height, width)
         return maps if len(maps) > 1 else maps[0]
 
 
@@ -132,12 +174,14 @@ def load(snapshot: str | Path | Sequence[str | Path], device: str = "auto", **fi
     """What makes maps of images, as the run of a checkpoint had it: see `ImagePredictor`.
 
     snapshot: a file, a pattern, or several, whose maps are averaged. All else (network, backbone, classes, size,
-    statistics, views, precision) is from the config.json beside the first, unless given as fields of Config; without
-    one the entries tell network, backbone and classes, and what is assumed is said.
+    statistics, views, precision) is from the config.json beside it, of several views, precision and classes from the
+    first one's, unless given as fields of Config; without one the entries tell network, backbone and classes, and what
+    is assumed is said.
     """
     files = checkpoint.named(snapshot)
     cfg = config_of(files[0]).changed(device=device, **fields)
-    for file in files:
-        for difference in differences(cfg, file):
+    cfgs = members(cfg, files, fields)
+    for each, file in zip(cfgs, files, strict=True):
+        for difference in differences(each, file):
             print(f"NOTE: {difference}")
-    return ImagePredictor(cfg, ensemble(cfg, files))
+    return ImagePredictor(cfg, ensemble(cfgs, files))

@@ -207,12 +207,46 @@ def test_several_checkpoints_by_list_or_pattern_predict_the_mean_of_their_maps(t
         predicted(runs[0], photo, tmp_path / "maps", "--skip-existing")
 
 
-def test_members_of_another_size_are_noted_and_of_another_network_refused(tmp_path, capsys):
-    runs = [run_of(tmp_path / "a"), run_of(tmp_path / "b", size=96), run_of(tmp_path / "c", network="m2snet")]
-    load(runs[:2])
-    assert f"NOTE: trained with size 96, predicting with 64 ({tmp_path}/b/config.json)" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="c/model-1 does not fit MSNet: it is a checkpoint of M2SNet"):
-        load([runs[0], runs[2]])
+def test_each_member_predicts_with_the_network_size_and_statistics_of_its_own_run(tmp_path, photo, capsys):
+    image = np.asarray(Image.open(photo))
+    bright = {"train_mean": (51, 102, 153), "train_std": (51, 51, 51)}
+    runs = [run_of(tmp_path / "a"), run_of(tmp_path / "b", 1, size=(96, 128), network="m2snet", **bright)]
+    each = [load(run)(image) for run in runs]
+    capsys.readouterr()
+    mean = load(runs)(image)
+    np.testing.assert_allclose(mean, np.mean(each, 0), atol=1e-6)
+    said = capsys.readouterr().out
+    assert f"NOTE: {runs[1]} predicts as its own run was: network m2snet, size (96, 128), test_mean (0.2, 0.4, " in said
+    assert "trained with" not in said
+    pattern = f"{tmp_path}/*/model-1"
+    assert np.abs(predicted(pattern, photo, tmp_path / "maps") - np.floor(mean * 255)).max() <= 1
+    record = json.loads((tmp_path / "maps" / "maps.json").read_text())
+    assert (record["size"], record["network"]) == ([64, [96, 128]], ["msnet", "m2snet"])
+    assert record["backbone"] == "tiny", "shared"
+    predicted(pattern, photo, tmp_path / "maps", "--skip-existing")
+
+
+def test_members_that_are_alike_read_an_image_once(tmp_path):
+    runs = [run_of(tmp_path / name, size=size) for name, size in (("a", 64), ("b", 96), ("c", 64))]
+    assert [cfg.size for cfg in load(runs)._tensors.inputs] == [64, 96]
+
+
+def test_a_flag_holds_for_every_member_and_what_that_changes_is_noted(tmp_path, photo, capsys):
+    runs = [run_of(tmp_path / "a"), run_of(tmp_path / "b", size=96)]
+    predicted(f"{tmp_path}/*/model-1", photo, tmp_path / "maps", "--size", "64")
+    said = capsys.readouterr().out
+    assert f"NOTE: trained with size 96, predicting with 64 ({tmp_path}/b/config.json)" in said
+    assert "own run" not in said
+    assert json.loads((tmp_path / "maps" / "maps.json").read_text())["size"] == 64
+    assert [cfg.size for cfg in load(runs, size=64)._tensors.inputs] == [64]
+    with pytest.raises(ValueError, match="does not fit M2SNet: it is a checkpoint of MSNet"):
+        load(runs, network="m2snet")
+
+
+def test_members_of_other_classes_are_refused(tmp_path):
+    runs = [run_of(tmp_path / "a"), run_of(tmp_path / "b", classes=2, label_values=(0, 255))]
+    with pytest.raises(ValueError, match="b/model-1 was trained with classes 2, .*a/model-1 with 1; only maps of the"):
+        load(runs)
 
 
 def test_a_fold_is_predicted_by_none_that_was_trained_on_it(polyp_folder):
