@@ -2,7 +2,7 @@
 
 Paper: PVTv2 (arXiv 2106.13797) under M2SNet (arXiv 2303.10894), trained as Polyp-PVT is (arXiv 2108.06932).
 Data: the split of PraNet, as for configs/polyp_m2snet.py.
-Weights: timm's pvt_v2_b2 as weights/pvt_v2_b2.safetensors (weights/README.md), and `python -m weights vgg16`.
+Weights: `python -m weights pvt_v2_b2 vgg16`, pvt_v2_b2 being timm's (weights/README.md).
 Command: python train.py configs/polyp_m2snet_pvt.py
 Not trained here yet: what to expect is unknown. Methods of 2021-23 gained 6 to 7 points of mDice on ColonDB and ETIS by
 the same change of backbone.
