@@ -7,14 +7,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import save
 
 from tests.weights.conftest import GOOD, STATE, names
 from weights import download, load, locate_backbone
 from weights.__main__ import main
 
 HUB = "https://huggingface.co/timm/test_resnet.r160_in1k/resolve/main/model.safetensors"
-SAFE = save(STATE)
+
+
+def safe(state=STATE) -> bytes:
+    """A file of safetensors."""
+    from safetensors.torch import save  # comes with timm
+
+    return save(state)
 
 
 class Answers:
@@ -34,17 +39,17 @@ class Answers:
 
 
 def test_a_backbone_is_fetched_by_its_name_recorded_and_found_and_checked_ever_after(home, capsys):
-    answers = Answers(safetensors=SAFE)
+    answers = Answers(safetensors=safe())
     path = download("test_resnet", opener=answers)
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"test_resnet.safetensors: licence apache-2.0, from {HUB}"
     assert answers.asked == [HUB]
-    digest = hashlib.sha256(SAFE).hexdigest()
+    digest = hashlib.sha256(safe()).hexdigest()
     assert digest in said[1] and (home / "test_resnet.safetensors.sha256").read_text().startswith(digest)
     assert names(home) == ["test_resnet.safetensors", "test_resnet.safetensors.sha256"]
     assert locate_backbone("test_resnet") == locate_backbone("test_resnet.r160_in1k") == path
     assert download("test_resnet", opener=None) == path, "it is there"
-    path.write_bytes(save({"other": torch.zeros(1)}))
+    path.write_bytes(safe({"other": torch.zeros(1)}))
     with pytest.raises(ValueError, match=f"found sha256 .* expected {digest}"):
         locate_backbone("test_resnet")
 
@@ -76,11 +81,11 @@ def test_without_network_one_line_says_so_and_where_to_put_the_file(home):
         locate_backbone("test_resnet")
 
 
-@pytest.mark.parametrize("body", [SAFE[:-3], b"\n<html>Quota", b"", SAFE[:40]], ids=["cut", "page", "empty", "head"])
-def test_what_does_not_open_as_weights_is_not_kept(home, body):
-    with pytest.raises(FileNotFoundError, match="could not download"):
-        download("test_resnet", opener=Answers(safetensors=body))
-    assert names(home) == []
+def test_what_does_not_open_as_weights_is_not_kept(home):
+    for body in (safe()[:-3], b"\n<html>Quota", b"", safe()[:40]):
+        with pytest.raises(FileNotFoundError, match="could not download"):
+            download("test_resnet", opener=Answers(safetensors=body))
+        assert names(home) == []
 
 
 @pytest.mark.parametrize(
@@ -99,7 +104,8 @@ def test_a_name_that_nobody_has_is_answered_with_the_nearest(home, capsys, name,
 
 
 def test_a_safetensors_file_is_one_under_any_name_and_whatever_its_first_byte(tmp_path):
-    header, length = SAFE[8:], int.from_bytes(SAFE[:8], "little")
+    whole = safe()
+    header, length = whole[8:], int.from_bytes(whole[:8], "little")
     first = -length % 256 + ord("<") + 256  # the length, which comes first, would be taken for a page's "<"
     body = (length + first).to_bytes(8, "little") + header[:length] + b" " * first + header[length:]
     (tmp_path / "renamed.pth").write_bytes(body)
