@@ -218,7 +218,7 @@ class Config:
         """What fields are that follow others unless given: `scales` size, train_* the backbone, test_* train_*.
 
         `val_score` follows its protocol; of others than the original's this is left to who knows them.
-            Official: to the original's training statistics belong ImageNet's; to any others belong these same ones.
+        Official: to the original's training statistics belong ImageNet's; to any others belong these same ones.
         """
         theirs = statistics_of(self.backbone)
         own = (self.train_mean or theirs[0], self.train_std or theirs[1])

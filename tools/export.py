@@ -28,6 +28,7 @@ from dataset import normalise
 from engine import checkpoint
 from engine.inference import Predictor, config_of_flags
 from files import find_images, read_whole_image, require_writable, write_file
+from net.backbones.padding import same_padding_for_any_size
 from report.drawing import evenly
 from tools.demo_data import lesion_on_mucosa
 
@@ -126,7 +127,7 @@ def captured(model: Model, fixed: Sides | None) -> torch.export.ExportedProgram:
         options[DEFERRED] = True
     image = torch.zeros((2, 3, *fixed) if fixed else EXAMPLE, dtype=torch.uint8)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), same_padding_for_any_size():
             return torch.export.export(model, (image,), dynamic_shapes={"image": axes}, strict=False, **options)
     except Exception as error:  # torch.export has many
         hint = "" if fixed else "; --fixed exports the Config's size alone"

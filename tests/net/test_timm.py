@@ -1,6 +1,7 @@
 """timm's networks as backbones: every kind of pyramid, at any size, folded exactly, filled from files and named."""
 
 import ast
+import itertools
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import net
 import weights
 from configs import ORIGINAL, Config
-from net.backbones import IMAGENET
+from net.backbones import IMAGENET, padding
 from net.backbones.timm import Timm
 from tests.conftest import ROOT
 from tests.golden import recipe
@@ -299,3 +300,15 @@ def test_parameters_and_multiply_adds_are_as_measured(name):
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, 3, 352, 352))
     assert counter.get_total_flops() / 2e9 == pytest.approx(multiply_adds, abs=0.006)
+
+
+def test_the_padding_of_a_graph_is_the_one_of_timm_and_timm_has_its_own_back():
+    from timm.layers import padding as timms
+
+    theirs = timms.get_same_padding
+    for side, kernel, stride, dilation in itertools.product((64, 65, 66, 67, 203), (1, 3, 5, 7), (1, 2, 3), (1, 2)):
+        found = padding.same_padding(side, kernel, stride, dilation)
+        assert found == theirs(side, kernel, stride, dilation), (side, kernel, stride, dilation)
+    with padding.same_padding_for_any_size():
+        assert timms.get_same_padding is padding.same_padding
+    assert timms.get_same_padding is theirs
