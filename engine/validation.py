@@ -101,9 +101,9 @@ def _warn(choice: Choice, whole: dict[str, Scores], any_defined: bool) -> None:
 
 def merged(scores: Scores) -> Scores:
     """The scores of all processes."""
-    whole = Scores(scores.protocol)
+    whole = scores.blank()
     for state in distributed.gathered(scores.state_dict()):
-        share = Scores(scores.protocol)
+        share = scores.blank()
         share.load_state_dict(state)
         whole.merge(share)
     return whole
