@@ -42,9 +42,9 @@ class Curves:
         return chosen
 
     def mean(self, count: int) -> dict[str, Tensor]:
-        """The mean curves of all images, `count` in number."""
+        """The mean curves of all images, `count` in number; none of a protocol that measures masks."""
         mean = {name: total.cpu() / count for name, total in self.sums.items() if name != "F"}
-        return mean | {"F": self._rules.curve_f(mean)}
+        return mean | {"F": self._rules.curve_f(mean)} if self._rules.curve_f else mean
 
     def by_block(self, size: int = 1024) -> Iterator[dict[str, np.ndarray]]:
         """Name -> (some `size`, thresholds) of some images after the other, in the order of `add`."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metrics import inputs
 from metrics.curves import Curves
-from metrics.inputs import Maps, batches, complain, faults, foreground, warn_if_swapped
+from metrics.inputs import Maps, batches, complain, faults, foreground, masks, warn_if_swapped
 from metrics.levels import count
 from metrics.protocol import Protocol
 from metrics.summary import Summary, from_levels
@@ -25,8 +25,10 @@ PROTOCOLS: dict[str, Protocol] = {
         "infnet",
         "binary",
         "layers",
+        "volume",
     )
 }
+OF_LEVELS = tuple(name for name, rules in PROTOCOLS.items() if rules.measure is None)  # these score on CUDA, in batches
 TOGETHER = 64  # images on the CPU whose counts become scores at once: torch's small operations cost most of one alone
 
 
@@ -36,15 +38,24 @@ class Scores:
     protocol: one of `PROTOCOLS`, whose files say what they are; metrics/README.md defines every score. undefined:
     "exclude" leaves an image's undefined score (NaN) out of the mean and counts it in `.undefined`; "propagate" lets
     one NaN make the mean NaN, as the original does. keep_curves keeps what every image's curves are made of, 2 KB each
-    (infnet: 4), for resampling and subsets.
+    (infnet: 4), for resampling and subsets. tolerance: of volume's NSD, in the unit of the spacing.
     """
 
-    def __init__(self, protocol: str = "official", undefined: str = "exclude", keep_curves: bool = False):
+    def __init__(
+        self,
+        protocol: str = "official",
+        undefined: str = "exclude",
+        keep_curves: bool = False,
+        tolerance: float = 1.0,
+    ):
         if protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
         if undefined not in ("exclude", "propagate"):
             raise ValueError(f"undefined is {undefined!r}; expected exclude or propagate")
+        if not 0 <= tolerance < math.inf:
+            raise ValueError(f"tolerance is {tolerance}; expected a distance of 0 or more, such as 1.0 mm")
         self.protocol, self.undefined_rule, self.keep_curves = protocol, undefined, keep_curves
+        self.tolerance = tolerance
         self._rules = PROTOCOLS[protocol]
         self.names = self._rules.names
         self._rows: list[Tensor] = []  # (N, scores) each
@@ -60,16 +71,26 @@ class Scores:
 
     def blank(self) -> "Scores":
         """Others of the same settings, of no image."""
-        return Scores(self.protocol, self.undefined_rule, self.keep_curves)
+        return Scores(self.protocol, self.undefined_rule, self.keep_curves, self.tolerance)
 
-    def update(self, pred: Maps, gt: Maps, within: Maps | None = None) -> None:
+    def update(
+        self, pred: Maps, gt: Maps, within: Maps | None = None, *, spacing: Sequence[float] | None = None
+    ) -> None:
         """Add maps with their gt: (H, W), (N, H, W), or two lists of differently sized (H, W).
 
         uint8 0..255 or float 0..1 (gt bool too), numpy or tensor. within, like gt: the field of view; what lies outside
         has no part in any score, be it the stretch, a count, S's regions or the weighted F. Tensors on CUDA are scored
         there and nothing waits for them: what is wrong with their values is raised by `result`. Raises ValueError, and
         then nothing was added.
+
+        Under volume three axes are one volume (X, Y, Z), a uint8 map of 0 and 1 is a mask, spacing is the length of a
+        step along each axis (1 where it is not given), and all is measured on the CPU.
         """
+        if self._rules.measure is not None:
+            self._add_masks(pred, gt, within, spacing)
+            return
+        if spacing is not None:
+            raise ValueError(f"protocol {self.protocol} measures in pixels; spacing is for protocol volume")
         if within is None:
             measured = [self._measure(p, g) for p, g in batches(pred, gt)]
         else:
@@ -90,7 +111,7 @@ class Scores:
         """The scores in print order, as fractions. ValueError if there is no image, or an image was not in range."""
         rows = self._table()
         if self._rules.stretch == "raw":
-            inputs.warn_if_zero_one(int(self._top))
+            inputs.warn_if_none_found(int(self._top), masks=self._rules.measure is not None)
         curves = self._curves.mean(len(rows))
         found = {}
         for i, name in enumerate(self.names):
@@ -118,6 +139,12 @@ class Scores:
         return dict(zip(self.names, self._table().isnan().sum(0).tolist(), strict=True))
 
     @property
+    def penalised(self) -> dict[str, int]:
+        """Name of a distance -> number of images whose value is their diagonal, for map or gt alone is empty."""
+        one_sided = int((self._shows()[:, 0] != self._shows()[:, 1]).sum())
+        return {name: one_sided for name in self.names if name in self._rules.penalised}
+
+    @property
     def with_foreground(self) -> int:
         """Number of images whose gt has foreground; where it is 0, the class that is scored is nowhere to be found."""
         self._settle()
@@ -125,14 +152,17 @@ class Scores:
 
     @property
     def curves(self) -> dict[str, np.ndarray]:
-        """Mean curves over the thresholds, highest first: precision, recall, F, E, Dice, IoU (pranet: specificity)."""
+        """Mean curves over the thresholds, highest first: precision, recall, F, E, Dice, IoU (pranet: specificity).
+
+        None under volume.
+        """
         return {name: curve.numpy() for name, curve in self._curves.mean(len(self._table())).items()}
 
     @property
     def per_image_curves(self) -> dict[str, np.ndarray]:
         """Name -> (N, thresholds), with keep_curves=True: some 14 KB an image. `curves_by_block` takes less."""
         blocks = list(self.curves_by_block())
-        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+        return {name: np.concatenate([block[name] for block in blocks]) for name in (blocks[0] if blocks else ())}
 
     def curves_by_block(self, size: int = 1024) -> Iterator[dict[str, np.ndarray]]:
         """`per_image_curves` of some `size` images after the other, in the order of `update`."""
@@ -184,7 +214,20 @@ class Scores:
 
     def _settings(self) -> str:
         """What two must share to be of one table; who of them leaves out what is undefined is no matter."""
-        return f"Scores({self.protocol!r}, keep_curves={self.keep_curves})"
+        tolerance = f", tolerance={self.tolerance}" * (self._rules.measure is not None)
+        return f"Scores({self.protocol!r}, keep_curves={self.keep_curves}{tolerance})"
+
+    def _add_masks(self, pred: Maps, gt: Maps, within: Maps | None, spacing: Sequence[float] | None) -> None:
+        assert self._rules.measure is not None
+        rows, shown = [], []
+        for p, g, top in masks(pred, gt, within):
+            found = self._rules.measure(p, g, inputs.steps(spacing, p.ndim), self.tolerance)
+            rows.append([found[name] for name in self.names])
+            shown.append([p.any(), g.any()])
+            self._top = max(int(self._top), top)
+        if rows:
+            self._rows.append(torch.tensor(rows, dtype=torch.float64))
+            self._shown.append(torch.tensor(shown))
 
     def _measure(
         self, pred: Tensor, gt: Tensor, within: Tensor | None = None

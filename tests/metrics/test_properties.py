@@ -16,7 +16,7 @@ from .conftest import made_up_pair
 
 SIZES = st.integers(2, 40)
 SEEDS = st.integers(0, 2**32 - 1)
-PROTOCOLS = st.sampled_from([*metrics.PROTOCOLS])
+PROTOCOLS = st.sampled_from(metrics.OF_LEVELS)
 
 
 def table(scores: Scores) -> np.ndarray:
