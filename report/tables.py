@@ -175,4 +175,5 @@ def _summary(job: Job) -> dict[str, object]:
         "scores": {name: None if math.isnan(value) else value for name, value in job.scores.result().items()},
         "undefined": {name: count for name, count in job.scores.undefined.items() if count},
         "undefined_rule": job.scores.undefined_rule,
+        "penalised": {name: count for name, count in job.scores.penalised.items() if count},
     }
