@@ -27,6 +27,7 @@ class Case(NamedTuple):
     map: str  # a Path is four times as large, and there are many
     masks: tuple[str, ...]
     within: str | None = None
+    spacing: tuple[float, ...] | None = None  # mm per step of each axis of a volume; None: pixels
 
 
 @dataclass

@@ -42,6 +42,18 @@ def of_layers(folder, **fields):
     return cfg, find_pairs(folder, field_of_view="fields")
 
 
+def test_maps_of_level_1_find_nothing_where_masks_are_measured(layered):
+    network, log = Tiny().eval(), train.Log(layered / "log.csv")
+    torch.nn.init.zeros_(network.head[0].weight)
+    torch.nn.init.constant_(network.head[0].bias, math.log(1.5 / 253.5))  # a sigmoid of 1.5 / 255
+    cfg = small(layered, val_protocol="volume", val_score="false_alarms")
+    for i in range(3):
+        Image.fromarray(np.zeros((50, 60), np.uint8)).save(layered / "masks" / f"{i}.png")
+    Image.fromarray(np.eye(50, 60, dtype=np.uint8) * 255).save(layered / "masks" / "0.png")  # one mask shows something
+    assert validated(network, find_pairs(layered), cfg, log) == 0
+    log.close()
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_score_of_every_protocol_is_that_of_the_maps_that_prediction_would_write(layered, protocol):
     torch.manual_seed(0)
@@ -52,7 +64,8 @@ def test_every_score_of_every_protocol_is_that_of_the_maps_that_prediction_would
     for image, planes, within in (data[i] for i in range(3)):
         pred = Predictor(network, ALONE.device)(image.image[None])[0].numpy()
         for scores, c in zip(expected, (1, 2), strict=True):
-            scores.update(np.array(native_map(pred[c], image.height, image.width)), planes[c], within)
+            grey = np.array(native_map(pred[c], image.height, image.width))
+            scores.update(grey >= 128 if protocol == "volume" else grey, planes[c], within)
     for name in PROTOCOLS[protocol].names[::5]:
         mean = np.mean([scores.result()[name] for scores in expected])
         found = validated(network, pairs, dataclasses.replace(cfg, val_score=name), log)

@@ -9,6 +9,7 @@ import pytest
 from configs import Labels
 from report import drawing
 from tools import figures, panels
+from tools.benchmark import volumes
 from tools.benchmark.clock import interleaved
 from tools.benchmark.scoring import made_up_maps
 
@@ -39,6 +40,13 @@ def test_curves_scatter_and_panels_are_written_as_pdf_and_png(sets, monkeypatch,
         assert min(picture.shape[:2]) > 300
         assert picture.std() > 10, f"{path.name} is blank"
     assert "1 of 3 masks have no map" in capsys.readouterr().out
+
+
+def test_masks_have_no_thresholds_hence_no_curves(sets, monkeypatch):
+    words = ["--gt", sets / "set", "--pred", f"A={sets / 'a'}", "--pred", f"B={sets / 'b'}", "--out", sets / "out"]
+    monkeypatch.setattr(sys, "argv", ["figures", *map(str, words), "--protocol", "volume", "--by", "HD95"])
+    figures.main()
+    assert {path.name for path in (sets / "out").iterdir()} == {"set-scatter.pdf", "set-scatter.png"}
 
 
 def test_colours_mean_hit_false_alarm_and_missed():
@@ -78,6 +86,16 @@ def test_panels_of_label_images_are_in_colours_and_names_need_not_be_equal(tmp_p
     assert np.array_equal(mask, map_)
     for colour in ((0, 0, 0), *list(drawing.COLOURS.values())[:2]):
         assert 0.15 < (mask == colour).all(2).mean() < 0.6
+
+
+def test_the_benchmark_of_volumes_measures_the_peers_that_are_there_and_names_the_others(monkeypatch):
+    seen = []
+    monkeypatch.setattr(volumes, "SIZES", {"tiny": ((30, 32, 36), (2.0, 1.0, 1.0))})
+    monkeypatch.setattr(volumes, "PEERS", {"There": ("json", seen.append), "Away": ("no_such_peer", seen.append)})
+    found = volumes.measure(repeats=1)
+    assert {"tiny, ours [s]", "tiny, There [s]", "tiny, There / ours"} < found.keys()
+    assert found["not installed, hence not measured: Away"] == "no_such_peer"
+    assert len(found) == 4 and all(pair.gt.any() and pair.pred.any() for pair in seen)
 
 
 def test_the_benchmark_takes_turns_and_its_maps_look_like_maps():
