@@ -4,6 +4,7 @@ from files.cache import DiskCache, MemoryCache, file_key
 from files.decoding import decoding, opened
 from files.folders import left_aside, list_images, mask_folder, masks_beside
 from files.grey import mask_value, read_gt, read_map
+from files.grids import Grid, require_same_grid
 from files.lists import Parts, fingerprint, read_split, require_unseen, seen_by, write_split
 from files.maps import (
     is_whole,
@@ -22,6 +23,7 @@ from files.pairs import Pair, find_images, find_masks, find_pairs, pairs_of
 from files.reading import read_image, read_labels, read_mask, read_planes, read_whole_image, union
 from files.splits import deal_folds, group_of, held_out_of, hold_out, maps_of_fold, parts_of_run, split_pairs
 from files.survey import Check, check_pairs, survey
+from files.volumes import read_grid, read_label_volume, read_volume, write_volume
 from files.writing import (
     folders_of,
     require_apart,
@@ -36,6 +38,7 @@ from files.writing import (
 __all__ = [
     "Check",
     "DiskCache",
+    "Grid",
     "MemoryCache",
     "Pair",
     "Parts",
@@ -66,18 +69,22 @@ __all__ = [
     "opened",
     "pairs_of",
     "parts_of_run",
+    "read_grid",
     "read_gt",
     "read_image",
+    "read_label_volume",
     "read_labels",
     "read_map",
     "read_mask",
     "read_planes",
     "read_split",
+    "read_volume",
     "read_whole_image",
     "record_of",
     "require_apart",
     "require_own",
     "require_picture",
+    "require_same_grid",
     "require_same_source",
     "require_unseen",
     "require_writable",
@@ -92,4 +99,5 @@ __all__ = [
     "write_maps_record",
     "write_picture",
     "write_split",
+    "write_volume",
 ]
