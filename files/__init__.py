@@ -1,10 +1,12 @@
 """Files: a data set's, found, read, checked, dealt into parts and kept decoded; and the maps that are predicted."""
 
 from files.cache import DiskCache, MemoryCache, file_key
+from files.decathlon import Task, decathlon
 from files.decoding import decoding, opened
-from files.folders import left_aside, list_images, mask_folder, masks_beside
+from files.folders import mask_folder, masks_beside
 from files.grey import mask_value, read_gt, read_map
 from files.grids import Grid, require_same_grid
+from files.listing import are_volumes, left_aside, list_images
 from files.lists import Parts, fingerprint, read_split, require_unseen, seen_by, write_split
 from files.maps import (
     is_whole,
@@ -19,10 +21,11 @@ from files.maps import (
     write_maps_record,
 )
 from files.names import by_image
-from files.pairs import Pair, find_images, find_masks, find_pairs, pairs_of
+from files.pairs import Pair, find_pairs, pairs_of
 from files.reading import read_image, read_labels, read_mask, read_planes, read_whole_image, union
 from files.splits import deal_folds, group_of, held_out_of, hold_out, maps_of_fold, parts_of_run, split_pairs
 from files.survey import Check, check_pairs, survey
+from files.unpaired import find_images, find_masks
 from files.volumes import read_grid, read_label_volume, read_volume, write_volume
 from files.writing import (
     folders_of,
@@ -42,9 +45,12 @@ __all__ = [
     "MemoryCache",
     "Pair",
     "Parts",
+    "Task",
+    "are_volumes",
     "by_image",
     "check_pairs",
     "deal_folds",
+    "decathlon",
     "decoding",
     "file_key",
     "find_images",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from files import mask_folder
-from files.folders import LEFT_BEHIND, SUFFIXES
+from files.listing import LEFT_BEHIND, PICTURES
 
 
 def named_folder(text: str) -> tuple[str, Path]:
@@ -49,7 +49,7 @@ def sets_of(gt: str | Path) -> tuple[dict[str, Path], bool]:
         raise FileNotFoundError(f"no folder {root}; --gt is a folder of masks, a test set or a folder of test sets")
     there = sorted(path for path in root.iterdir() if not LEFT_BEHIND.match(path.name))
     inside = [path for path in there if path.is_dir()]
-    loose = [path for path in there if path.suffix.lower() in SUFFIXES and path.is_file()]
+    loose = [path for path in there if path.name.lower().endswith(PICTURES.read) and path.is_file()]
     masks = mask_folder(root)
     if inside and masks.parent != root and not (loose and masks == root):
         if loose:
