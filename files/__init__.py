@@ -3,7 +3,7 @@
 from files.cache import DiskCache, MemoryCache, file_key
 from files.decathlon import Task, decathlon
 from files.decoding import decoding, opened
-from files.folders import mask_folder, masks_beside
+from files.folders import is_bids, mask_folder, masks_beside
 from files.grey import mask_value, read_gt, read_map
 from files.grids import Grid, require_same_grid
 from files.listing import are_volumes, left_aside, list_images
@@ -25,7 +25,8 @@ from files.pairs import Pair, find_pairs, pairs_of
 from files.reading import read_image, read_labels, read_mask, read_planes, read_whole_image, union
 from files.splits import deal_folds, group_of, held_out_of, hold_out, maps_of_fold, parts_of_run, split_pairs
 from files.survey import Check, check_pairs, survey
-from files.unpaired import find_images, find_masks
+from files.unpaired import are_of_patients, find_images, find_masks
+from files.volume_masks import read_classes, read_volume_class, read_volume_map, read_volume_planes
 from files.volumes import read_grid, read_label_volume, read_volume, write_volume
 from files.writing import (
     folders_of,
@@ -46,6 +47,7 @@ __all__ = [
     "Pair",
     "Parts",
     "Task",
+    "are_of_patients",
     "are_volumes",
     "by_image",
     "check_pairs",
@@ -61,6 +63,7 @@ __all__ = [
     "group_of",
     "held_out_of",
     "hold_out",
+    "is_bids",
     "is_whole",
     "left_aside",
     "list_images",
@@ -75,6 +78,7 @@ __all__ = [
     "opened",
     "pairs_of",
     "parts_of_run",
+    "read_classes",
     "read_grid",
     "read_gt",
     "read_image",
@@ -85,6 +89,9 @@ __all__ = [
     "read_planes",
     "read_split",
     "read_volume",
+    "read_volume_class",
+    "read_volume_map",
+    "read_volume_planes",
     "read_whole_image",
     "record_of",
     "require_apart",

@@ -7,7 +7,8 @@ from pathlib import Path
 NUMBERED = re.compile(r"_\d{4}$")
 # what, the patient's name apart, the file of labels in a patient's folder is called
 LABELS = re.compile(
-    r"(.*[_-])?(\w?seg(mentation)?s?|labels?|masks?|gt|(ground[_ -]?)?truth|ot(multiclass)?|lesions?|\w*-manual)",
+    r"((lesion|tumou?r|label|manual|whole)s?[_-])?"
+    r"(\w?seg(mentation)?s?|labels?|masks?|gt|(ground[_ -]?)?truth|ot(multiclass)?|lesions?|\w*-manual)",
     re.IGNORECASE,
 )
 

@@ -92,7 +92,7 @@ def find_places(root: str | Path, field_of_view: str = "", observer: str = "") -
             inside = [path for path in inside if path.resolve() != apart.resolve()]
         else:
             fields = _one_of(inside, [re.escape(field_of_view)]) if field_of_view else None
-        if labels := _labels_of_bids(inside, mask_folders):
+        if is_bids(base) and (labels := _one_of(_folders(base / "derivatives"), mask_folders)):
             others = tuple(path for path in inside if not SUBJECT.match(path.name))
             places.append(Place(prefix, base, labels, fields, others))
             return
@@ -107,12 +107,9 @@ def find_places(root: str | Path, field_of_view: str = "", observer: str = "") -
     return places if len(places) > 1 else [place._replace(prefix="") for place in places]
 
 
-def _labels_of_bids(inside: Sequence[Path], patterns: Sequence[str]) -> Path | None:
-    """Of BIDS, whose images lie in sub-<subject>/ and whose labels, so again, in derivatives/labels/: that folder."""
-    derivatives = next((path for path in inside if path.name == "derivatives"), None)
-    if not derivatives or not any(SUBJECT.match(path.name) for path in inside):
-        return None
-    return _one_of(_folders(derivatives), patterns)
+def is_bids(base: Path) -> bool:
+    """Whether a folder is BIDS', with images in sub-<subject>/ and labels, so again, in derivatives/labels/."""
+    return (base / "derivatives").is_dir() and any(SUBJECT.match(path.name) for path in _folders(base))
 
 
 def _folders(base: Path) -> list[Path]:

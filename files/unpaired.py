@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Literal, overload
 
 from files.channels import Files, by_channel, by_patient, in_order, single
-from files.folders import find_places, mask_folder
-from files.listing import PICTURES, VOLUMES, bare_name, list_images
+from files.folders import SUBJECT, find_places, mask_folder
+from files.listing import PICTURES, VOLUMES, are_volumes, bare_name, list_images
 from files.names import Masks, without_masks
 from files.pairs import find_pairs
 
@@ -67,3 +67,11 @@ def _one_folder_of_masks(root: Path, observer: str, volumes: bool) -> dict[str, 
         return labels
     together = folder == root and (bool(labels) or len(without_masks(files)) < len(files))
     return {} if together else {name: (path,) for name, path in files.items()}
+
+
+def are_of_patients(root: Path) -> bool:
+    """Whether a folder of masks is of volumes, with a folder per patient or per subject of BIDS."""
+    if not are_volumes(root):
+        return False
+    subjects = any(SUBJECT.match(path.name) for path in root.iterdir() if path.is_dir())
+    return subjects or bool(by_patient(list_images(root, volumes=True), root)[1])

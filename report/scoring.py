@@ -14,10 +14,20 @@ import cv2
 import torch
 from tqdm import tqdm
 
-from files import read_gt
 from metrics import PROTOCOLS, Scores
 from report.cases import Case, Job
-from report.reading import NEARLY_BLACK, How, gt_of, how_of, nearly_black, pred_of, resized
+from report.reading import (
+    NEARLY_BLACK,
+    OF_VOLUMES,
+    How,
+    as_picture,
+    gt_of,
+    how_of,
+    nearly_black,
+    pred_of,
+    resized,
+    within_of,
+)
 
 PATIENCE = 600  # seconds; a few images that are not scored by then never will be
 CHUNK = 16  # images a process takes at a time
@@ -27,6 +37,9 @@ AHEAD = 4  # chunks that wait for each process: with all of them waiting, memory
 
 def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, keep_curves: bool = False) -> None:
     """Decode and score in parallel processes; one unreadable file ends its own job and no other."""
+    for job in jobs:
+        if not job.error and job.files and job.files[0].spacing and protocol not in OF_VOLUMES:
+            job.error = f"protocol {protocol} scores pictures; of volumes give --protocol {' or '.join(OF_VOLUMES)}"
     total = sum(len(job.files) for job in jobs if not job.error)
     processes = max(1, min(processes, total // WORTH_A_PROCESS))
     noticed: list[dict[str, list]] = [{} for _ in jobs]  # note -> how many files, the first
@@ -107,7 +120,9 @@ def score_files(files: Sequence[Case], how: How) -> tuple[Scores, dict[str, list
         if pred.shape != gt.shape:
             pred = resized(pred, gt, case)
             note("maps differ in size from the mask and were resized (bicubic)", case.map)
-        within = read_gt([case.within])[0] if case.within else None
+        within = within_of(case)
+        if case.spacing and how.protocol == "binary":
+            pred, gt, within = as_picture(pred), as_picture(gt), within if within is None else as_picture(within)
         if within is not None and within.shape != gt.shape:
             raise ValueError(
                 f"{case.within} has shape {within.shape} but {case.masks[0]} {gt.shape}; they must be equal"
