@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from files.foreign import CONVERSIONS, conversion
-from files.volumes import SUFFIXES
+from files.volumes import SUFFIXES, ending_of
 
 
 class Kind(NamedTuple):
@@ -59,7 +59,7 @@ def left_aside(folder: str | Path, used: Collection[Path], but: Collection[Path]
     others = [path for path in files_under(folder, but) if path not in used]
     if not others:
         return ""
-    endings = [path.suffix.lower() if _is_regular(path) else "no regular file" for path in others]
+    endings = [ending_of(path) if _is_regular(path) else "no regular file" for path in others]
     kinds = ", ".join(f"{endings.count(ending)} {ending or 'without ending'}" for ending in sorted(set(endings)))
     return f"{len(others)} other files ({kinds}), first {others[0]}"
 
@@ -109,12 +109,11 @@ def bare_name(name: str, kind: Kind) -> str:
 
 
 def are_volumes(folder: str | Path) -> bool:
-    """Whether a folder, or one in it, holds volumes and not mostly pictures; a picture of them may lie beside."""
-    counts = [0, 0]
-    for path in files_under(folder) if Path(folder).is_dir() else [Path(folder)]:
-        for i, kind in enumerate((PICTURES, VOLUMES)):
-            counts[i] += path.name.lower().endswith(kind.read)
-    return counts[1] > counts[0]
+    """Whether a folder, or one in it, holds volumes of any format and not mostly pictures; some may lie beside them."""
+    names = list(files_under(folder)) if Path(folder).is_dir() else [Path(folder)]
+    pictures = sum(path.name.lower().endswith(PICTURES.read) for path in names)
+    volumes = sum(path.name.lower().endswith(VOLUMES.read) or bool(conversion(path)) for path in names)
+    return volumes > pictures
 
 
 def _what_is_there(kind: Kind, unread: list[Path], others: list[Path]) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from configs import Config
 from files.channels import Channels, Files, by_channel, by_patient, firsts, in_order, single
 from files.folders import Place, fields_apart, find_places
-from files.listing import list_images
+from files.listing import VOLUMES, bare_name, list_images
 from files.names import Masks, by_image, in_one_folder, of_observer
 
 DRIVE_FIELD = re.compile(r"_(training|test)_mask$")
@@ -24,6 +24,11 @@ class Pair(NamedTuple):
     masks: Masks
     within: Path | None = None  # mask of the field of view; None: all of the picture counts
     more: Files = ()  # of a volume in several files, the channels after that in `image`
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether it is of volumes, not of pictures."""
+        return bool(bare_name(self.image.name, VOLUMES))
 
     @property
     def channels(self) -> Files:

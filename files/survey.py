@@ -1,11 +1,11 @@
 """A look at every file of a data set: what it holds, and what is wrong with it, before a night is spent on it."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -14,11 +14,14 @@ from configs import BINARY, Labels
 from files.decoding import opened, require_whole
 from files.pairs import Pair
 from files.reading import areas_of_grey, decode_mask, read_image, read_labels, require_two_kinds
+from files.survey_volumes import VolumeCheck, check_of_volumes, look_at_volume, unlike_the_first
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Check:
-    """What `survey` saw in a training folder."""
+    """What `survey` saw in a folder of pictures."""
 
     pairs: int
     smallest: tuple[int, int]  # height, width
@@ -53,7 +56,7 @@ class Check:
         return inverted + [f"{len(names)} {what} (first {names[0]})" for names, what in kinds if names]
 
 
-def check_pairs(pairs: Sequence[Pair], labels: Labels = BINARY) -> Check:
+def check_pairs(pairs: Sequence[Pair], labels: Labels = BINARY) -> Check | VolumeCheck:
     """Decode every file once, strictly; ValueError for the first corrupt or truncated one or mask of another size.
 
     With label values masks are label images, and any other value in one is an error.
@@ -67,22 +70,41 @@ def check_pairs(pairs: Sequence[Pair], labels: Labels = BINARY) -> Check:
     return check
 
 
-def survey(pairs: Sequence[Pair], labels: Labels = BINARY) -> tuple[Check | None, dict[str, list[str]]]:
-    """(what the sound pairs are like, None if there is none; name -> what is wrong with each other pair)."""
+def survey(
+    pairs: Sequence[Pair], labels: Labels | None = BINARY
+) -> tuple[Check | VolumeCheck | None, dict[str, list[str]]]:
+    """(what the sound pairs are like, None if there is none; name -> what is wrong with each other pair).
+
+    labels None, of volumes: whatever values there are.
+    """
+    if pairs[0].is_volume:
+        volumes, problems = _looked_at(pairs, lambda pair: look_at_volume(pair, labels))
+        unlike = unlike_the_first(volumes)
+        volumes = {name: look for name, look in volumes.items() if name not in unlike}
+        return check_of_volumes(volumes, labels) if volumes else None, problems | unlike
+    pictures, problems = _looked_at(pairs, lambda pair: _look(pair, labels or BINARY))
+    return _check_of_pictures(pictures, labels or BINARY) if pictures else None, problems
+
+
+def _looked_at(
+    pairs: Sequence[Pair], look: Callable[[Pair], T | list[str]]
+) -> tuple[dict[str, T], dict[str, list[str]]]:
+    """(name -> what was seen of a sound pair; name -> what is wrong with each other)."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looks = pool.map(lambda pair: _look(pair, labels), pairs)
-        found = list(tqdm(looks, "check data", len(pairs), leave=False, disable=None))
-    seen = {pair.name: what for pair, what in zip(pairs, found, strict=True) if isinstance(what, _Look)}
-    problems = {pair.name: what for pair, what in zip(pairs, found, strict=True) if isinstance(what, list)}
-    if not seen:
-        return None, problems
+        found = list(tqdm(pool.map(look, pairs), "check data", len(pairs), leave=False, disable=None))
+    named = {pair.name: what for pair, what in zip(pairs, found, strict=True)}
+    problems = {name: what for name, what in named.items() if isinstance(what, list)}
+    return {name: what for name, what in named.items() if not isinstance(what, list)}, problems
+
+
+def _check_of_pictures(seen: Mapping[str, "_Look"], labels: Labels) -> Check:
     sound, histogram = list(seen.values()), np.sum([look.histogram for look in seen.values()], 0)
     pixels = sum(look.size[0] * look.size[1] for look in sound)
 
     def named(holds: Callable[[_Look], bool]) -> tuple[str, ...]:
         return tuple(name for name, look in seen.items() if holds(look))
 
-    check = Check(
+    return Check(
         pairs=len(seen),
         smallest=min(look.size for look in sound),
         largest=max(look.size for look in sound),
@@ -99,7 +121,6 @@ def survey(pairs: Sequence[Pair], labels: Labels = BINARY) -> tuple[Check | None
             for value in labels.values
         },
     )
-    return check, problems
 
 
 class _Look(NamedTuple):
@@ -128,7 +149,7 @@ def _look(pair: Pair, labels: Labels) -> _Look | list[str]:
 def _look_closely(pair: Pair, labels: Labels, turned: bool) -> _Look:
     size, note = read_image(pair.image).shape[:2], ", turned as its EXIF says" if turned else ""
     whole, histogram = np.zeros(size, bool), np.zeros(256, np.int64)
-    for path in pair.files[1:]:
+    for path in (*pair.masks, *((pair.within,) if pair.within else ())):
         labelled = bool(labels.values) and path != pair.within
         mask = read_labels(pair.masks, labels) if labelled else decode_mask(path)
         if mask.shape != size:

@@ -106,10 +106,15 @@ def write_volume(path: str | Path, array: np.ndarray, grid: Grid) -> None:
             image.to_stream(file)
 
 
+def ending_of(path: Path) -> str:
+    """.nii.gz, or what is behind the last dot of any other name; in small letters."""
+    name = path.name.lower()
+    return next((ending for ending in SUFFIXES if name.endswith(ending)), path.suffix.lower())
+
+
 def stem_of(path: Path) -> str:
-    """A file's name without .nii or .nii.gz, in any case, or without its last ending."""
-    ending = next((ending for ending in SUFFIXES if path.name.lower().endswith(ending)), path.suffix)
-    return path.name[: len(path.name) - len(ending)]
+    """A file's name without that ending."""
+    return path.name[: len(path.name) - len(ending_of(path))]
 
 
 # ------------------------------------------------------------------------------------------------------- one file
