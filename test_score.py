@@ -9,7 +9,7 @@ With label_values every class is scored against the rest, from its grey maps or 
 import os
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"test_score.py: error: {error}") from error
 
     # ---- scored; written before it is printed, which may fail
-    scoring.score(jobs, cfg.protocol, given.undefined, given.processes, given.confidence or cfg.by_group)
+    keep_curves = given.confidence or cfg.by_group
+    scoring.score(jobs, cfg.protocol, given.undefined, given.processes, keep_curves, cfg.tolerance)
     scored, also = [job for job in jobs if len(job.scores)], []
     if scored and cfg.by_group:
         also.append(tables.groups(scored, lambda name: group_of(name, cfg.group), show))
@@ -103,13 +104,23 @@ def report(jobs: Sequence[cases.Job], strict: bool) -> None:
     for job in jobs:
         for note in job.notes:
             print(layout.on_one_line(f"{'error' if strict else 'note'}: {job.title}: {note}"))
-        for name, count in (job.scores.undefined if len(job.scores) else {}).items():
-            if count:
-                verb = "left out of its mean" if job.scores.undefined_rule == "exclude" else "make it NaN"
-                print(f"note: {job.title}: {name} is undefined for {count} of {len(job.scores)} images, {verb}")
+        for text in not_in_the_mean(job) if len(job.scores) else ():
+            print(f"note: {job.title}: {text}")
     for job in jobs:
         if job.error:
             print(layout.on_one_line(f"error: {job.title}: {job.error}"))
+
+
+def not_in_the_mean(job: cases.Job) -> Iterator[str]:
+    """What a mean does not tell of its images: those that have no such score, and those that have a penalty for one."""
+    images = f"of {len(job.scores)} images"
+    verb = "left out of its mean" if job.scores.undefined_rule == "exclude" else "make it NaN"
+    for name, count in job.scores.undefined.items():
+        if count:
+            yield f"{name} is undefined for {count} {images}, {verb}"
+    for name, count in job.scores.penalised.items():
+        if count:
+            yield f"{name} is the diagonal for {count} {images}, whose map or mask alone is empty"
 
 
 def official_line(dataset: str, s: dict[str, float]) -> str:

@@ -14,7 +14,7 @@ from configs.labels import Labels
 Network = Literal["msnet", "m2snet"]
 Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["triangle", "poly", "cosine", "constant"]
-Protocol = Literal["official", "pranet", "infnet", "binary", "layers"]
+Protocol = Literal["official", "pranet", "infnet", "binary", "layers", "volume"]
 POLYP_TESTSETS = ("CVC-300", "CVC-ClinicDB", "Kvasir", "CVC-ColonDB", "ETIS-LaribPolypDB")
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std, R G B
 # mean and std that the original trains with, on 0..255, and predicts with, on 0..1
@@ -147,8 +147,9 @@ class Config:
     probabilities: bool = predicting(False, "maps of 16 bits, 65535 for p = 1; Official: of 8 bits, truncated")
 
     protocol: Protocol = scoring("official", "see metrics/README.md")
+    tolerance: float = scoring(1.0, "of volume's NSD: surfaces this near agree; mm, pixels of an image", at_least(0))
     columns: tuple[str, ...] = scoring((), "scores that tables show, in this order; (): all of the protocol")
-    percent: bool = scoring(False, "tables in per cent, but for distances")
+    percent: bool = scoring(False, "tables in per cent, but for distances and counts")
     by_group: bool = scoring(False, "scores of each clip, volume or patient too (see `group`)")
 
     device: str = machine("auto", "auto | cpu | cuda | cuda:1")

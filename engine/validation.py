@@ -26,6 +26,7 @@ class Choice(NamedTuple):
     score: str
     classes: Sequence[str] = ("",)  # of each plane; "" of a binary mask
     scored: Sequence[str] = ("",)  # those that count
+    tolerance: float = 1.0  # of protocol volume
 
 
 def chosen_by(cfg: Any) -> Choice:
@@ -34,7 +35,7 @@ def chosen_by(cfg: Any) -> Choice:
         others = [name for name, protocol in PROTOCOLS.items() if cfg.val_score in protocol.names]
         hint = f"; it is a score of val_protocol {', '.join(others)}" if others else ""
         raise ValueError(f"val_score is {cfg.val_score!r}; expected one of {', '.join(known)}{hint}")
-    return Choice(cfg.val_protocol, cfg.val_score, cfg.labels.classes, cfg.labels.scored)
+    return Choice(cfg.val_protocol, cfg.val_score, cfg.labels.classes, cfg.labels.scored, cfg.tolerance)
 
 
 def validate(predictor: Predictor, held_out: Loader, choice: Choice, team: distributed.Team, log: Log) -> float:
@@ -66,14 +67,15 @@ def _scores(
     predictor: Predictor, held_out: Loader, choice: Choice, team: distributed.Team, log: Log
 ) -> dict[str, Scores]:
     """Class -> the scores of this process's share; the first batch is drawn into the log."""
-    scores = {name: Scores(choice.protocol) for name in choice.classes}
+    scores = {name: Scores(choice.protocol, tolerance=choice.tolerance) for name in choice.classes}
     quiet = None if team.writes else True
     with held_out, tqdm(total=held_out.count, desc="validate", unit="image", leave=False, disable=quiet) as bar:
         for number, (image, sizes, gts, fields) in enumerate(held_out):
             preds = predictor(image)
             for pred, size, gt, within in zip(preds.numpy(), sizes, gts, fields, strict=True):
                 for of_class, plane, truth in zip(scores.values(), pred, gt, strict=True):
-                    of_class.update(np.array(native_map(plane, *size)), truth, within)
+                    grey = np.array(native_map(plane, *size))
+                    of_class.update(PROTOCOLS[choice.protocol].of_grey(grey), truth, within)
             if number == 0:
                 log.panel("validation/image | mask | map", image, _small(gts, preds), preds)
             bar.update(len(sizes))
@@ -101,9 +103,9 @@ def _warn(choice: Choice, whole: dict[str, Scores], any_defined: bool) -> None:
 
 def merged(scores: Scores) -> Scores:
     """The scores of all processes."""
-    whole = Scores(scores.protocol)
+    whole = scores.blank()
     for state in distributed.gathered(scores.state_dict()):
-        share = Scores(scores.protocol)
+        share = scores.blank()
         share.load_state_dict(state)
         whole.merge(share)
     return whole

@@ -1,6 +1,6 @@
 """Scores of segmentation maps, on CPU and CUDA, under named protocols; usable alone."""
 
-from metrics.scores import PROTOCOLS, Scores
+from metrics.scores import OF_LEVELS, PROTOCOLS, Scores
 
 
 def score_names(protocol: str = "official") -> tuple[str, ...]:
@@ -13,4 +13,4 @@ def lower_is_better(name: str) -> bool:
     return any(name in rules.lower_is_better for rules in PROTOCOLS.values())
 
 
-__all__ = ["PROTOCOLS", "Scores", "lower_is_better", "score_names"]
+__all__ = ["OF_LEVELS", "PROTOCOLS", "Scores", "lower_is_better", "score_names"]

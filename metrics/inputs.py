@@ -1,13 +1,16 @@
 """The gate: what users hand in, checked and turned into batches of (N, H, W) tensors of one size and one device."""
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+CUT = 128  # of 255: the first level above one half
 Maps = np.ndarray | Tensor | Sequence[np.ndarray | Tensor]
 
 # What can be wrong with values, in the order of the flags of `faults`
@@ -29,12 +32,18 @@ def on_cpu(maps: Tensor) -> bool:
 
 def batches(pred: Maps, gt: Maps, what: str = "gt") -> Iterator[tuple[Tensor, Tensor]]:
     """Pairs of (N, H, W) tensors of equal shape and device; ValueError for anything else, naming the second `what`."""
+    for p, g in pairs(pred, gt, what):
+        yield (p[None], g[None]) if p.ndim == 2 else (p, g)
+
+
+def pairs(pred: Maps, gt: Maps, what: str = "gt") -> Iterator[tuple[Tensor, Tensor]]:
+    """As `batches`, of two or three axes as they came."""
     if isinstance(pred, (list, tuple)) or isinstance(gt, (list, tuple)):
         if not isinstance(pred, (list, tuple)) or not isinstance(gt, (list, tuple)) or len(pred) != len(gt):
             sizes = [f"{len(x)} maps" if isinstance(x, (list, tuple)) else type(x).__name__ for x in (pred, gt)]
             raise ValueError(f"pred is {sizes[0]}, {what} is {sizes[1]}; expected two lists of the same length")
         for p, g in zip(pred, gt, strict=True):
-            yield from batches(p, g, what)
+            yield from pairs(p, g, what)
         return
     p, g = _tensor(pred, "pred"), _tensor(gt, what)
     if p.shape != g.shape:
@@ -44,8 +53,39 @@ def batches(pred: Maps, gt: Maps, what: str = "gt") -> Iterator[tuple[Tensor, Te
         )
     if p.numel() == 0:
         raise ValueError(f"pred and gt have shape {tuple(p.shape)}; expected at least one pixel")
-    g = g.to(p.device, non_blocking=True)
-    yield (p[None], g[None]) if p.ndim == 2 else (p, g)
+    yield p, g.to(p.device, non_blocking=True)
+
+
+def masks(pred: Maps, gt: Maps, within: Maps | None = None) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """(pred, gt, highest level of the map): pairs of masks, bool, (H, W) or (X, Y, Z), of which no axis is a batch.
+
+    A map is cut at one half of the scale; one of uint8 without a level above 1 is a mask of 0 and 1. Outside of a field
+    of view both are background.
+    """
+    fields = pairs(pred, within, "within") if within is not None else repeat((None, None))
+    for (p, g), (_, field) in zip(pairs(pred, gt), fields, strict=within is not None):
+        shape = tuple(p.shape)
+        p, g = _flat(p), _flat(g)
+        inside = None if field is None else foreground(_flat(field))
+        complain(faults(p, g, None, inside), p)
+        top, truth = int(highest(p, 0)), foreground(g)
+        found = 2 * p >= 1 if p.is_floating_point() else p >= (1 if top == 1 else CUT)
+        if inside is not None:
+            found, truth = found & inside, truth & inside
+        yield found.reshape(shape).numpy(), truth.reshape(shape).numpy(), top
+
+
+def _flat(mask: Tensor) -> Tensor:
+    """(1, voxels, 1) on the CPU: a batch of one map, of whose values alone is asked."""
+    return mask.cpu().reshape(1, -1, 1)
+
+
+def steps(spacing: Sequence[float] | None, axes: int) -> tuple[float, ...]:
+    """The length of a step along each axis; 1 where it is not given. ValueError for other numbers of axes."""
+    found = (1.0,) * axes if spacing is None else tuple(map(float, spacing))
+    if len(found) != axes or not all(0 < step < math.inf for step in found):
+        raise ValueError(f"spacing is {found} for a map of {axes} axes; expected a length above 0 of each")
+    return found
 
 
 def _tensor(maps: Any, what: str) -> Tensor:
@@ -138,14 +178,21 @@ def highest(pred: Tensor, so_far: Tensor | int) -> Tensor | int:
     return pred.amax().clamp(min=so_far)  # `so_far` may be a tensor
 
 
-def warn_if_zero_one(top: int) -> None:
-    """Warn where no map of a whole set has a level above 1. A single one may be a network's that finds nothing."""
-    if top == 1:
-        warnings.warn(
-            "no map has a level above 1 of 255, so that nothing is found in any: are they masks valued 0/1? "
-            "Expected 0..255: pass 255 * pred, or pred > 0",
-            stacklevel=3,
-        )
+def warn_if_none_found(top: int, masks: bool) -> None:
+    """Warn where no map of a whole set reaches a level that counts. A single one may be a network's that finds nothing.
+
+    top: the highest level of all. masks: maps of 0 and 1 are masks, so that what is below one half means label values.
+    """
+    if masks and 1 < top < CUT:
+        found, what, fix = f"above {top} of 255", "are they label values", "pass pred == label"
+    elif top == 1 and not masks:
+        found, what, fix = "above 1 of 255", "are they masks valued 0/1", "pass 255 * pred"
+    else:
+        return
+    warnings.warn(
+        f"no map has a level {found}, so that nothing is found in any: {what}? Expected 0..255: {fix}, or pred > 0",
+        stacklevel=3,
+    )
 
 
 def _two_valued(image: Tensor, constant: bool = False) -> bool:

@@ -48,5 +48,5 @@ PROTOCOL = Protocol(
     stretch="raw",
     spatial={"MED": edge_distance_of_maps},
     lower_is_better=frozenset({"MED"}),
-    in_pixels=frozenset({"MED"}),
+    no_fractions=frozenset({"MED"}),
 )

@@ -30,7 +30,7 @@ class Show(NamedTuple):
 
     def factor(self, name: str, protocol: str) -> int:
         """What a score is multiplied by."""
-        return 100 if self.percent and name not in PROTOCOLS[protocol].in_pixels else 1
+        return 100 if self.percent and name not in PROTOCOLS[protocol].no_fractions else 1
 
 
 ALL = Show()

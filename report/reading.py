@@ -10,7 +10,7 @@ from PIL import Image
 from configs import BINARY, Labels
 from files import read_gt, read_map, read_planes, read_volume_class, read_volume_map
 from files.grey import AREAS
-from metrics import PROTOCOLS
+from metrics import PROTOCOLS, Scores
 from report.cases import Case, Job
 
 NEARLY_BLACK = 10  # of 255
@@ -27,11 +27,19 @@ class How(NamedTuple):
     class_name: str = ""
     maps_are_labels: bool = False
     mask_value: int = 0
+    tolerance: float = 1.0  # of protocol volume, in mm or pixels
+
+    def blank(self) -> Scores:
+        """Scores of no image yet."""
+        return Scores(self.protocol, self.undefined, self.keep_curves, self.tolerance)
 
 
-def how_of(job: Job, protocol: str = "", undefined: str = "exclude", keep_curves: bool = False) -> How:
+def how_of(
+    job: Job, protocol: str = "", undefined: str = "exclude", keep_curves: bool = False, tolerance: float = 1.0
+) -> How:
     """How the files of a job are read and scored; without a protocol to be looked at."""
-    return How(protocol, undefined, keep_curves, job.labels, job.class_name, job.maps_are_labels, job.mask_value)
+    of_job = job.labels, job.class_name, job.maps_are_labels, job.mask_value
+    return How(protocol, undefined, keep_curves, *of_job, tolerance)
 
 
 def pred_of(case: Case, how: How, note: Callable[[str, str], None] = lambda text, path: None) -> np.ndarray:

@@ -35,7 +35,14 @@ WORTH_A_PROCESS = 500  # images; with fewer, starting it takes longer than it sa
 AHEAD = 4  # chunks that wait for each process: with all of them waiting, memory grows with the data set
 
 
-def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, keep_curves: bool = False) -> None:
+def score(
+    jobs: Sequence[Job],
+    protocol: str,
+    undefined: str,
+    processes: int,
+    keep_curves: bool = False,
+    tolerance: float = 1.0,
+) -> None:
     """Decode and score in parallel processes; one unreadable file ends its own job and no other."""
     for job in jobs:
         if not job.error and job.files and job.files[0].spacing and protocol not in OF_VOLUMES:
@@ -57,8 +64,8 @@ def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, ke
 
         def chunks() -> Iterator[tuple[Job, dict[str, list], Future]]:
             for job, noted in zip(jobs, noticed, strict=True):
-                job.scores = Scores(protocol, undefined, keep_curves)
-                how = how_of(job, protocol, undefined, keep_curves)
+                how = how_of(job, protocol, undefined, keep_curves, tolerance)
+                job.scores = how.blank()
                 for i in range(0, 0 if job.error else len(job.files), CHUNK):
                     if job.error:  # a chunk before has met it
                         scored(len(job.files) - i)
@@ -73,7 +80,7 @@ def score(jobs: Sequence[Job], protocol: str, undefined: str, processes: int, ke
             except ChildProcessError:
                 raise
             except (ValueError, OSError) as error:
-                job.error, job.scores = str(error), Scores(protocol, undefined, keep_curves)
+                job.error, job.scores = str(error), job.scores.blank()
                 continue
             job.scores.merge(chunk)
             for note, names in notes.items():
@@ -110,7 +117,7 @@ def outcome(future: Future) -> tuple[Scores, dict[str, list[str]]]:
 
 def score_files(files: Sequence[Case], how: How) -> tuple[Scores, dict[str, list[str]]]:
     """Scores of some files, of one class or binary, and what had to be done to read them: note -> file names."""
-    scores, notes = Scores(how.protocol, how.undefined, how.keep_curves), dict[str, list[str]]()
+    scores, notes, rules = how.blank(), dict[str, list[str]](), PROTOCOLS[how.protocol]
     for case in files:
 
         def note(text: str, path: str) -> None:
@@ -127,11 +134,11 @@ def score_files(files: Sequence[Case], how: How) -> tuple[Scores, dict[str, list
             raise ValueError(
                 f"{case.within} has shape {within.shape} but {case.masks[0]} {gt.shape}; they must be equal"
             )
-        if not gt.any() and nearly_black(pred, PROTOCOLS[how.protocol].stretch):
+        if not gt.any() and nearly_black(pred, rules.stretch):
             text = f"maps of empty masks are nearly black, at most {NEARLY_BLACK} of 255"
             note(f"{text}, and stretched to white by protocol {how.protocol}: false alarms", case.map)
         try:
-            scores.update(pred, gt, within)
+            scores.update(rules.of_grey(pred), gt, within, spacing=case.spacing)
         except ValueError as error:
             raise ValueError(f"{', '.join(filter(None, (case.map, case.within)))}: {error}") from error
     return scores, notes

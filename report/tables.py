@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from files import write_csv, write_file
-from metrics import Scores
 from report import layout, statistics
 from report.cases import Job
 from report.layout import ALL, Block, Show, aligned, average, no_formula
@@ -136,7 +135,7 @@ def _pooled(jobs: Sequence[Job]) -> list[Job]:
         if known is None or set(found[known].names) & set(job.names):
             found.append(job)
             continue
-        whole = Scores(job.scores.protocol, job.scores.undefined_rule, keep_curves=True)
+        whole = job.scores.blank()
         whole.merge(found[known].scores).merge(job.scores)
         found[known] = replace(found[known], names=found[known].names + job.names, scores=whole)
     return found
@@ -176,4 +175,5 @@ def _summary(job: Job) -> dict[str, object]:
         "scores": {name: None if math.isnan(value) else value for name, value in job.scores.result().items()},
         "undefined": {name: count for name, count in job.scores.undefined.items() if count},
         "undefined_rule": job.scores.undefined_rule,
+        "penalised": {name: count for name, count in job.scores.penalised.items() if count},
     }

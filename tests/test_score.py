@@ -190,6 +190,32 @@ def test_columns_and_per_cent_are_what_a_paper_prints(sets, capsys):
         test_score.main([*map(str, arguments), "--columns", "Dize"])
 
 
+def test_distances_are_no_per_cent_and_the_shorter_is_bold(sets, capsys):
+    arguments = ("--gt", sets / "gt" / "one", "--pred", f"A={sets / 'good' / 'one'}", "--pred")
+    arguments = (*arguments, f"B={sets / 'bad' / 'one'}", "--protocol", "volume", "--columns", "HD95,NSD,Dice")
+    run(*arguments, "--out", sets / "out", "--percent", "True", "--confidence", capsys=capsys)
+    a, b = (entry["scores"] for entry in json.loads((sets / "out" / "summary.json").read_text()))
+    assert 1 < a["HD95"] < b["HD95"]
+    text = (sets / "out" / "tables.md").read_text()
+    assert "| method | HD95 ↓ | NSD ↑ | Dice ↑ |" in text
+    assert f"| A | **{a['HD95']:.4f}** | **{100 * a['NSD']:.2f}** | **{100 * a['Dice']:.2f}** |" in text
+    wide = run(*arguments, "--tolerance", "20", capsys=capsys)
+    assert a["NSD"] < 1 and re.search(r"\nA +\S+ +1\.0000", wide)
+
+
+def test_an_image_whose_map_alone_is_empty_is_said_to_have_a_penalty(sets, write_png, capsys):
+    for i in (2, 4):
+        write_png(sets / "good" / "one" / f"{i}.png", np.ones((40, 50), np.uint8))  # a grey map that finds nothing
+    arguments = ("--gt", sets / "gt" / "one", "--pred", sets / "good" / "one", "--protocol", "volume")
+    out = run(*arguments, "--out", sets / "out", capsys=capsys)
+    for name in ("HD95", "ASSD"):
+        assert f"note: one / one: {name} is the diagonal for 2 of 6 images, whose map or mask alone is empty" in out
+    (entry,) = json.loads((sets / "out" / "summary.json").read_text())
+    assert entry["penalised"] == {"HD95": 2, "ASSD": 2}
+    with open(sets / "out" / "scores.csv") as file:
+        assert [float(row["HD95"]) > 64 for row in csv.DictReader(file)] == [False, False, True, False, True, False]
+
+
 def test_a_group_that_finds_nothing_and_an_out_that_is_no_folder_are_met_before_scoring(sets, monkeypatch):
     monkeypatch.setattr(scoring, "score", lambda *_: pytest.fail("an hour was lost"))
     arguments = ["--gt", sets / "gt", "--pred", sets / "good"]

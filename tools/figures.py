@@ -57,13 +57,13 @@ def main() -> None:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     # ---- scored and drawn, then what was noticed
-    scoring.score(jobs, given.protocol, "exclude", given.processes)
+    scoring.score(jobs, given.protocol, "exclude", given.processes, tolerance=given.tolerance)
     for shown in dict.fromkeys(job.shown for job in jobs):
         mine = [job for job in jobs if job.shown == shown and len(job.scores)]
         if not mine:
             continue
         out = given.out / _file_name(shown)
-        written = [curves(mine, out)]
+        written = [curves(mine, out)] if mine[0].scores.curves else []  # masks have no thresholds
         if len(mine) > 1:
             written.append(scatter(mine[0], mine[1], by, out))
         if given.images:
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--images", type=Path, help="images/, a test set, or a folder of test sets, laid out like --gt")
     parser.add_argument("--protocol", choices=tuple(PROTOCOLS), default="official")
+    parser.add_argument("--tolerance", type=float, default=1.0, help="of volume's NSD, as in Config")
     parser.add_argument("--worst", type=int, default=4)
     parser.add_argument("--by", help="score for scatter and worst; default the protocol's Dice, or its first")
     parser.add_argument(

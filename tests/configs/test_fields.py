@@ -58,6 +58,7 @@ BROKEN = {
     "test_std": ((0.0, 0.2, 0.2), "numbers above 0, on 0..1, such as 0.229,0.224,0.225"),
     "test_batch": (0, "at least 1"),
     "test_scales": ((1.0, 0.0), "factors above 0"),
+    "tolerance": (-1.0, "at least 0"),
     "workers": (-1, "at least 0"),
     "seed": (-1, "at least 0"),
 }

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from metrics import PROTOCOLS, Scores, inputs
+from metrics import OF_LEVELS, Scores, inputs
 
 from .conftest import made_up_pair, read_pairs
 
@@ -52,7 +52,7 @@ def regular() -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 @pytest.mark.usefixtures("batch_path")
 @pytest.mark.parametrize("floats", [False, True])
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", OF_LEVELS)
 def test_scores_do_not_depend_on_how_a_device_divides(protocol, floats):
     here, there = Scores(protocol), Scores(protocol)
     for pred, gt in regular()[:8]:
@@ -91,7 +91,7 @@ def stacked(rng) -> list[torch.Tensor]:
 
 
 @pytest.mark.usefixtures("batch_path")
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", OF_LEVELS)
 def test_update_asks_the_device_for_nothing(protocol, stacked):
     with SeesWaits() as mode:
         scores = updates(protocol, *stacked)
@@ -103,7 +103,7 @@ def test_update_asks_the_device_for_nothing(protocol, stacked):
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", OF_LEVELS)
 def test_update_on_cuda_waits_for_nothing(protocol, stacked):
     there = [maps.cuda() for maps in stacked]
     updates(protocol, *there).result()  # what is made once per process may wait
@@ -120,7 +120,7 @@ def test_update_on_cuda_waits_for_nothing(protocol, stacked):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("floats", [False, True])
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", OF_LEVELS)
 def test_scores_on_cuda_are_those_of_the_cpu(protocol, floats):
     here, there = Scores(protocol), Scores(protocol)
     for pred, gt in regular():

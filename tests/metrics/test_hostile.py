@@ -118,7 +118,7 @@ def test_an_unknown_protocol_is_an_error_that_names_the_known(protocol, message)
 def test_scores_of_two_protocols_cannot_be_merged_or_loaded():
     with pytest.raises(ValueError, match="make them alike"):
         Scores("official").merge(Scores("pranet"))
-    with pytest.raises(ValueError, match="expected 'official'"):
+    with pytest.raises(ValueError, match=r"expected Scores\('official'"):
         Scores("official").load_state_dict(Scores("pranet").state_dict())
 
 

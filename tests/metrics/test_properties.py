@@ -16,7 +16,7 @@ from .conftest import made_up_pair
 
 SIZES = st.integers(2, 40)
 SEEDS = st.integers(0, 2**32 - 1)
-PROTOCOLS = st.sampled_from([*metrics.PROTOCOLS])
+PROTOCOLS = st.sampled_from(metrics.OF_LEVELS)
 
 
 def table(scores: Scores) -> np.ndarray:
@@ -160,14 +160,14 @@ def test_the_state_does_not_grow_with_the_size_of_maps(rng):
         for _ in range(130):
             scores.update(np.full((side, side), 7, np.uint8), np.ones((side, side), bool))
         scores.result()
-        sizes.append(sum(rows.nbytes for rows in scores._rows) + sum(c.nbytes for c in scores._curve_sums.values()))
+        sizes.append(sum(rows.nbytes for rows in scores._rows) + sum(c.nbytes for c in scores._curves.sums.values()))
     assert sizes[0] == sizes[1] < 130 * 80 + 6 * 256 * 8
 
 
 def test_what_is_kept_of_an_image_takes_2_kb_and_gives_its_curves(rng):
     kept, together = noisy(rng, 30, 60), Scores(keep_curves=True)
     kept.result()
-    assert sum(c.numel() * c.element_size() for bins in kept._bins for c in bins.values()) == 30 * 2048
+    assert sum(c.numel() * c.element_size() for bins in kept._curves.bins for c in bins.values()) == 30 * 2048
     for _ in range(3):
         together.merge(kept.subset(range(30)))
     for name, curves in kept.per_image_curves.items():

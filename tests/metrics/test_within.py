@@ -23,7 +23,7 @@ def disc(height: int, width: int) -> np.ndarray:
 def score(protocol: str, pred, gt, within=None) -> np.ndarray:
     scores = Scores(protocol, keep_curves=True)
     scores.update(pred, gt, within)
-    curves = np.concatenate([curve.ravel() for curve in scores.per_image_curves.values()])
+    curves = np.concatenate([np.zeros(0), *(curve.ravel() for curve in scores.per_image_curves.values())])
     return np.concatenate([[*scores.result().values()], curves])
 
 

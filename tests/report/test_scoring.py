@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from report import cases, scoring
+from report.reading import How
 from tests.helpers import Bar
 
 
@@ -39,6 +40,14 @@ def test_a_process_that_scores_and_dies_or_hangs_is_one_line(monkeypatch, deed, 
     job = cases.Job("set", "method", files=[cases.Case("a", ("b",))])
     with pytest.raises(ChildProcessError, match=f"a process that scores {words}"):
         scoring.score([job], "official", "exclude", 2)
+
+
+def test_a_case_is_measured_in_its_own_spacing_and_all_within_one_tolerance(sets):
+    (job,) = cases.jobs_of({"one": sets / "gt" / "one"}, {"A": [sets / "good" / "one"]}, False)
+    pixels = scoring.score_files(job.files, How("volume", tolerance=2))[0].result()
+    in_mm = [case._replace(spacing=(0.5, 0.5)) for case in job.files]
+    mm = scoring.score_files(in_mm, How("volume", tolerance=1))[0].result()
+    assert mm == pytest.approx(pixels | {"HD95": pixels["HD95"] / 2, "ASSD": pixels["ASSD"] / 2})
 
 
 def test_the_bar_moves_with_every_chunk_of_many_processes_whichever_is_done_first(sets, monkeypatch):

@@ -41,6 +41,13 @@ def test_curves_scatter_and_panels_are_written_as_pdf_and_png(sets, monkeypatch,
     assert "1 of 3 masks have no map" in capsys.readouterr().out
 
 
+def test_masks_have_no_thresholds_hence_no_curves(sets, monkeypatch):
+    words = ["--gt", sets / "set", "--pred", f"A={sets / 'a'}", "--pred", f"B={sets / 'b'}", "--out", sets / "out"]
+    monkeypatch.setattr(sys, "argv", ["figures", *map(str, words), "--protocol", "volume", "--by", "HD95"])
+    figures.main()
+    assert {path.name for path in (sets / "out").iterdir()} == {"set-scatter.pdf", "set-scatter.png"}
+
+
 def test_colours_mean_hit_false_alarm_and_missed():
     pred, gt = np.array([[200, 200, 0, 0]], np.uint8), np.array([[255, 0, 255, 0]], np.uint8)
     assert drawing.colour_errors(pred, gt).tolist() == [

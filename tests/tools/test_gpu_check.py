@@ -8,7 +8,7 @@ import torch
 
 import net
 from lossnet import vgg
-from metrics import PROTOCOLS
+from metrics import OF_LEVELS
 from tests.helpers import TinyBackbone
 from tools.benchmark.clock import interleaved
 from tools.gpu_check import __main__ as gpu_check
@@ -49,7 +49,7 @@ def test_the_whole_program_runs_and_writes_every_line(tmp_path, capsys):
     assert found["machine"]["torch"] == torch.__version__
     assert out.index("to do:") < out.index("scores, official, 8-bit maps: most apart")
     verdicts = {line["what"]: line["verdict"] for line in found["lines"]}
-    for protocol in PROTOCOLS:
+    for protocol in OF_LEVELS:
         for kind in ("8-bit", "float"):
             for field in ("", ", field of view"):
                 assert verdicts[f"scores, {protocol}, {kind} maps{field}: most apart"] == "ok"
@@ -82,10 +82,10 @@ def test_a_wrong_scorer_differs_and_the_exit_status_says_so(kind, monkeypatch, c
 
     monkeypatch.setattr(equality, "on_device", wrong)
     monkeypatch.setattr(gpu_check, "parts", lambda sizes, device: scores_alone)
-    scores_alone = {name: lambda name=name: equality.scores(name, TOY, CPU) for name in PROTOCOLS}
+    scores_alone = {name: lambda name=name: equality.scores(name, TOY, CPU) for name in OF_LEVELS}
     assert gpu_check.main(["--device", "cpu"]) == 1
     out = capsys.readouterr().out
-    assert out.count("DIFFERS (limit 1e-09)") == 2 * 4 * len(PROTOCOLS), "once as found and once at the end"
+    assert out.count("DIFFERS (limit 1e-09)") == 2 * 4 * len(OF_LEVELS), "once as found and once at the end"
 
 
 def test_a_map_two_grey_levels_off_differs(monkeypatch):

@@ -1,9 +1,10 @@
 """How fast: two ways side by side in one run, interleaved, medians and ratios.
 
-python -m tools.benchmark train | predict | load | score [--network m2snet] [--json FILE] ...
+python -m tools.benchmark train | predict | load | score | volumes [--network m2snet] [--json FILE] ...
 
-Every part but `score` has a plain reference in the original's form: float32, contiguous, dense filters of ones, image
-by image, normalised at full resolution in float64. `score` compares with pysodmetrics and with decoding alone.
+Every part but `score` and `volumes` has a plain reference in the original's form: float32, contiguous, dense filters
+of ones, image by image, normalised at full resolution in float64. `score` compares with pysodmetrics and with decoding
+alone, `volumes` with MONAI, surface-distance and MedPy: `pip install monai surface-distance medpy`.
 """
 
 import argparse
@@ -11,13 +12,13 @@ import json
 from pathlib import Path
 
 from files import write_file
-from tools.benchmark import loading, prediction, scoring, training
+from tools.benchmark import loading, prediction, scoring, training, volumes
 from tools.benchmark.clock import machine
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("train", "predict", "load", "score"))
+    parser.add_argument("what", choices=("train", "predict", "load", "score", "volumes"))
     parser.add_argument("--network", choices=("msnet", "m2snet"), default="m2snet")
     parser.add_argument("--batch", type=int, default=4, help="images of a training step")
     parser.add_argument("--size", type=int, default=352, help="side of the network's input")
@@ -32,6 +33,8 @@ def main() -> None:
         found |= prediction.measure(given.network, given.count, given.side, given.size)
     elif given.what == "load":
         found |= loading.measure(given.count)
+    elif given.what == "volumes":
+        found |= volumes.measure()
     else:
         found |= scoring.measure(given.count, given.side)
     for name, value in found.items():

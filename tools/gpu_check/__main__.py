@@ -26,7 +26,7 @@ from tqdm import tqdm
 from engine import machine, record
 from files import write_file
 from lossnet import LossNet
-from metrics import PROTOCOLS
+from metrics import OF_LEVELS
 from net import NETWORKS
 from tools.benchmark import prediction, scoring
 from tools.benchmark import training as speed
@@ -92,7 +92,7 @@ def parts(sizes: Sizes, device: torch.device) -> Parts:
     """What is done, in its order, by the name under which it is announced."""
     lossnet = LossNet()  # one for all: it takes seconds to make, and precisions must not differ in it
     compare = "scores beside the CPU's, one image at a time there, a batch here"
-    found: Parts = {f"{compare}: {name}": partial(equality.scores, name, sizes, device) for name in PROTOCOLS}
+    found: Parts = {f"{compare}: {name}": partial(equality.scores, name, sizes, device) for name in OF_LEVELS}
     found |= {f"maps beside the CPU's: {name}": partial(equality.maps, name, sizes, device) for name in NETWORKS}
     half = f"training in half precision beside float32, {sizes.seeds} seeds, {sizes.steps} steps each"
     # M2SNet alone: it holds all of MSNet, and its sums over boxes are what could overflow
