@@ -17,6 +17,7 @@ from files import (
     read_grid,
     require_same_grid,
 )
+from files.volumes import SUFFIXES
 from metrics import PROTOCOLS, Scores
 
 
@@ -38,6 +39,11 @@ class Case(NamedTuple):
     masks: tuple[str, ...]
     within: str | None = None
     spacing: tuple[float, ...] | None = None  # mm per step of each axis of a volume; None: pixels
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether its files are volumes, not pictures."""
+        return self.map.lower().endswith(SUFFIXES)
 
 
 @dataclass

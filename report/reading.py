@@ -14,7 +14,8 @@ from metrics import PROTOCOLS, Scores
 from report.cases import Case, Job
 
 NEARLY_BLACK = 10  # of 255
-OF_VOLUMES = ("volume", "binary")  # protocols that say something of a volume; the others are of pictures
+# protocols that say something of a volume: those that measure, and one that counts and asks not where a voxel lies
+OF_VOLUMES = (*(name for name, rules in PROTOCOLS.items() if rules.measure), "binary")
 
 
 class How(NamedTuple):
@@ -46,7 +47,7 @@ def pred_of(case: Case, how: How, note: Callable[[str, str], None] = lambda text
     """(H, W), or (X, Y, Z), uint8 of a map; what is made of it to read it is told to `note`."""
     if how.maps_are_labels:
         return _class_mask([case.map], how, case)
-    if case.spacing:
+    if case.is_volume:
         return read_volume_map(case.map)
     pred, kind = read_map(case.map, how.mask_value)
     if kind:
@@ -58,7 +59,7 @@ def pred_of(case: Case, how: How, note: Callable[[str, str], None] = lambda text
 
 def gt_of(case: Case, how: How, note: Callable[[str, str], None] = lambda text, path: None) -> np.ndarray:
     """(H, W), or (X, Y, Z), uint8 of a gt, as `pred_of`."""
-    if how.class_name or case.spacing:
+    if how.class_name or case.is_volume:
         return _class_mask(case.masks, how, case)
     gt, made = read_gt(case.masks)
     cut = PROTOCOLS[how.protocol].gt_cut if how.protocol else None
@@ -80,7 +81,7 @@ def resized(pred: np.ndarray, gt: np.ndarray, case: Case) -> np.ndarray:
 
 
 def as_picture(volume: np.ndarray) -> np.ndarray:
-    """A volume (X, Y, Z) as one picture (X, Y * Z), for protocol binary, which counts and asks not where a voxel is."""
+    """A volume (X, Y, Z) as one picture (X, Y * Z), for a protocol that counts."""
     return volume.reshape(len(volume), -1)
 
 
@@ -100,12 +101,12 @@ def within_of(case: Case) -> np.ndarray | None:
     """(H, W), or (X, Y, Z), uint8 of a field of view, 255 where it counts; None where everything does."""
     if not case.within:
         return None
-    return read_volume_class([Path(case.within)], BINARY, "")[0] if case.spacing else read_gt([case.within])[0]
+    return read_volume_class([Path(case.within)], BINARY, "")[0] if case.is_volume else read_gt([case.within])[0]
 
 
 def _class_mask(paths: Sequence[str], how: How, case: Case) -> np.ndarray:
     """uint8: 255 where a label image, or a volume, is of one class."""
     files = [Path(path) for path in paths]
-    if case.spacing:
+    if case.is_volume:
         return read_volume_class(files, how.labels, how.class_name)[0]
     return read_planes(files, how.labels)[how.labels.classes.index(how.class_name)]

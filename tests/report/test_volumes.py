@@ -1,6 +1,7 @@
 """Volumes in test_score.py: classes of label volumes, the spacing of their gts, and maps that lie elsewhere."""
 
 import re
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import test_score
 from configs import Labels
 from files import Grid, read_grid, write_volume
-from report import cases
+from report import cases, scoring
 from report.arguments import sets_of
 from tests.miniatures import LPS, OBLIQUE, RAS, brats, hippocampus, label_volume, spine, volume
 
@@ -53,6 +54,27 @@ def test_each_class_of_a_label_volume_has_a_table_and_then_their_mean(tmp_path, 
     expected = [2 * ((pred == i) & (gt == i)).sum() / ((pred == i).sum() + (gt == i).sum()) for i in range(3)]
     assert dice(out) == pytest.approx([*expected, np.mean(expected[1:])], abs=1e-4)
     assert "Task04_Hippocampus front, 3 images" in out and "mean of front, back" in out
+
+
+@pytest.mark.parametrize(("affine", "expected"), [(LPS, ["0.8000", "1.0000"]), (RAS, ["1.0000", "0.5323"])])
+def test_distances_are_in_mm_of_the_gts_voxels(tmp_path, capsys, affine, expected):
+    """A box one voxel beside its gt: 0.8 mm, within the tolerance; or 1 mm, where 132 of 248 voxels coincide."""
+    label = np.zeros((30, 10, 8), np.uint8)
+    label[5:25, 3:7, 2:6] = 1
+    volume(tmp_path / "gt" / "a.nii.gz", label, affine)
+    volume(tmp_path / "maps" / "a.nii.gz", np.roll(label, 1, 1), affine)
+    arguments = ("--gt", tmp_path / "gt", "--pred", tmp_path / "maps", "--protocol", "volume", "--tolerance", 0.9)
+    out = run(capsys, *arguments, "--columns", "HD95,NSD")
+    assert [line.split()[1:] for line in out.splitlines() if line.startswith("maps ")] == [expected]
+    assert "gt, 1 images, protocol volume" in out
+
+
+def test_a_label_volume_of_three_classes_is_scored_by_protocol_volume_without_a_word(tmp_path, capsys):
+    task = hippocampus(tmp_path)
+    maps = shifted(task, tmp_path / "maps")
+    out = run(capsys, "--gt", task / "labelsTr", "--pred", maps, "--protocol", "volume", *THREE)
+    assert "mean of front, back, protocol volume" in out and "note" not in out
+    assert out.count("lesion_sen") == 4
 
 
 @pytest.mark.parametrize(
@@ -181,3 +203,19 @@ def test_labels_of_three_classes_are_read_by_their_names(tmp_path):
     np.testing.assert_array_equal(planes[2], 255 * (label_volume() == 2))
     with pytest.raises(ValueError, match=r"a\.nii\.gz and b\.nii\.gz belong to one image; expected one label volume"):
         read_volume_planes([path, path.with_name("b.nii.gz")])
+
+
+def test_volumes_are_shared_among_processes_sixteen_times_as_soon(monkeypatch):
+    asked = []
+
+    @contextmanager
+    def pool(processes):
+        asked.append(processes)
+        yield scoring._here
+
+    monkeypatch.setattr(scoring, "_pool", pool)
+    monkeypatch.setattr(scoring, "score_files", lambda files, how: (how.blank(), {}))
+    for ending, count in ((".png", 100), (".png", 1000), (".nii.gz", 31), (".nii.gz", 100)):
+        job = cases.Job("set", "method", files=[cases.Case(f"map{ending}", (f"gt{ending}",))] * count)
+        scoring.score([job], "volume", "exclude", 8)
+    assert asked == [1, 2, 1, 3]
