@@ -21,14 +21,16 @@ from files.maps import (
     write_maps_record,
 )
 from files.names import by_image
+from files.nifti import read_grid
 from files.pairs import Pair, find_pairs, pairs_of
 from files.reading import read_image, read_labels, read_mask, read_planes, read_whole_image, union
 from files.splits import deal_folds, group_of, held_out_of, hold_out, maps_of_fold, parts_of_run, split_pairs
-from files.survey import Check, check_pairs, survey
+from files.survey import check_pairs, survey
+from files.survey_pictures import Check
 from files.survey_volumes import VolumeCheck
 from files.unpaired import are_of_patients, find_images, find_masks
 from files.volume_masks import read_classes, read_volume_class, read_volume_map, read_volume_planes
-from files.volumes import read_grid, read_label_volume, read_volume, write_volume
+from files.volumes import read_label_volume, read_volume, write_volume
 from files.writing import (
     folders_of,
     require_apart,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from files.foreign import CONVERSIONS, conversion
-from files.volumes import SUFFIXES, ending_of
+from files.nifti import SUFFIXES, ending_of
 
 
 class Kind(NamedTuple):

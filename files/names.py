@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from files.volumes import stem_of
+from files.nifti import stem_of
 
 # what a mask's name may have that its image's has not, and the number of a further one; images may have a word too
 MASK_WORD = (

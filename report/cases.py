@@ -17,7 +17,7 @@ from files import (
     read_grid,
     require_same_grid,
 )
-from files.volumes import SUFFIXES
+from files.nifti import SUFFIXES
 from metrics import PROTOCOLS, Scores
 
 
