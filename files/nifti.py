@@ -1,6 +1,7 @@
 """One NIfTI file: its header, its grid and its voxels, or in one line why it is none."""
 
 import gzip
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from files.grids import Grid, by
 
 SUFFIXES = (".nii.gz", ".nii")  # the longer first: names end with one of them
 MOST_VOXELS = 2**31  # of all channels; 8 GiB in float32, and what a header of 352 bytes may promise
+# it repairs headers in a line that names no file; what would change a volume or its place is refused here
+nibabel.imageglobals.logger.setLevel(logging.CRITICAL)
 CHUNK = 2**18  # bytes read at a time
 
 
@@ -61,11 +64,12 @@ def read_voxels(path: str | Path, as_stored: bool = False) -> tuple[np.ndarray, 
         while stream.read(CHUNK):  # the checksum of a packed file is at its end
             pass
     scaled = (stored.slope, stored.inter) != (1, 0)
-    if scaled or not as_stored:
-        array = array.astype(np.float32, copy=False)
-    if scaled:
-        array *= np.float32(stored.slope)
-        array += np.float32(stored.inter)
+    with np.errstate(all="ignore"):  # what float32 cannot hold is infinite, and refused as such
+        if scaled or not as_stored:
+            array = array.astype(np.float32, copy=False)
+        if scaled:
+            array *= np.float32(stored.slope)
+            array += np.float32(stored.inter)
     return array.reshape(array.shape[: 4 if array.ndim > 3 and array.shape[3] > 1 else 3], order="F"), grid
 
 
@@ -87,16 +91,24 @@ def _opened(path: str | Path) -> Iterator[tuple[nibabel.Nifti1Image, Any]]:
     with decoding(path):
         with open(path, "rb") as file:
             stream: Any = gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == b"\x1f\x8b" else file
-            start = stream.read(348)
+            start = stream.read(540)
             if not start:
                 raise ValueError("it is empty")
             kinds = {int.from_bytes(start[:4], order) for order in ("little", "big")}
             kind = nibabel.Nifti2Image if 540 in kinds else nibabel.Nifti1Image
-            if start[:4] in (b"NRRD", b"DICM") or not kinds & {348, 540}:
+            if not kinds & {348, 540}:
                 raise ValueError("no NIfTI; expected .nii or .nii.gz")
+            _require_codes(kind.header_class(start[: 540 if 540 in kinds else 348], check=False))
             stream.seek(0)
             holder = FileHolder(fileobj=stream)
             yield cast(nibabel.Nifti1Image, kind.from_file_map({"header": holder, "image": holder})), stream
+
+
+def _require_codes(header: nibabel.Nifti1Header) -> None:
+    """ValueError where nobody knows which of its two affines a header means; nibabel would take the other, or none."""
+    for name in ("sform_code", "qform_code"):
+        if not 0 <= int(header[name]) <= 5:
+            raise ValueError(f"its header has {name} {int(header[name])}; expected 0 to 5")
 
 
 def _grid(path: str | Path, image: nibabel.Nifti1Image) -> Grid:
@@ -119,7 +131,8 @@ def _grid(path: str | Path, image: nibabel.Nifti1Image) -> Grid:
             "expected one that can be inverted: copy that of its image or its label"
         )
     x, y, z = shape[:3]
-    return Grid((x, y, z), affine, int(header["sform_code"]) or int(header["qform_code"]) or 1)
+    space = int(header["sform_code"]) or int(header["qform_code"])
+    return Grid((x, y, z), affine, space or 1)
 
 
 def require_finite(path: str | Path, array: np.ndarray) -> None:

@@ -144,6 +144,12 @@ def cut(size: int, pack=bytes):
     return lambda path: path.write_bytes(pack(nibabel.Nifti1Image(scan(), RAS).to_bytes())[:size])
 
 
+def coded(path):
+    data = bytearray(nibabel.Nifti1Image(scan(), LPS).to_bytes())
+    data[254] = 9
+    path.write_bytes(data)
+
+
 def in_unit(path):
     image = nibabel.Nifti1Image(scan(), RAS)
     image.header.set_xyzt_units("micron")
@@ -174,6 +180,8 @@ FLAT = np.diag([1.0, 0, 1, 1])
         (affine_of(np.zeros((3, 4))), r"has an affine that is no grid, \[\[0\.0, .*copy that of its image"),
         (affine_of(FLAT[:3]), r"has an affine that is no grid"),
         (affine_of(np.full((3, 4), np.nan)), r"has an affine that is no grid"),
+        (coded, r"cannot be decoded \(its header has sform_code 9; expected 0 to 5\)"),
+        (lambda path: volume(path, with_values(1).astype(float) * 1e300), "97 of 960 voxels that are NaN or infinite"),
         (in_unit, r"measures its grid in microns; expected mm"),
         (claim, r"is 30000x30000x30000 voxels; expected at most 2147483648"),
     ],
