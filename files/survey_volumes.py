@@ -81,7 +81,7 @@ def look_at_volume(pair: Pair, labels: Labels | None) -> VolumeLook | list[str]:
     except (ValueError, OSError) as error:
         faults.append(str(error))
     try:
-        label, label_grid = read_classes(pair.masks, labels) if labels else read_label_volume(pair.masks[0])
+        label, label_grid = read_classes(pair.masks, labels)
         if not faults:
             require_same_grid(pair.masks[0], label_grid, pair.image, grid)
         if pair.within:

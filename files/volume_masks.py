@@ -29,14 +29,18 @@ def read_volume_class(paths: Sequence[Path], labels: Labels, name: str) -> tuple
     return np.where(image == value, np.uint8(255), np.uint8(0)), grid
 
 
-def read_classes(paths: Sequence[Path], labels: Labels) -> tuple[np.ndarray, Grid]:
-    """(X, Y, Z) uint8 or uint16 of an image's one label volume, and its grid; errors as `read_volume_planes`."""
+def read_classes(paths: Sequence[Path], labels: Labels | None) -> tuple[np.ndarray, Grid]:
+    """(X, Y, Z) uint8 or uint16 of an image's one label volume, and its grid; errors as `read_volume_planes`.
+
+    Without labels (None) any values will do.
+    """
     if len(paths) > 1:
         names = ", ".join(path.name for path in paths[1:])
         raise ValueError(f"{paths[0]} and {names} belong to one image; expected one label volume: merge them")
     image, grid = read_label_volume(paths[0])
-    labels.require_known(image, paths[0])
-    values = [] if labels.values else np.unique(image).tolist()
+    if labels:
+        labels.require_known(image, paths[0])
+    values = np.unique(image).tolist() if labels and not labels.values else []
     if len(values) > 2 or (len(values) == 2 and values[0]):
         few = ",".join(map(str, values[:12])) + (",..." if len(values) > 12 else "")
         raise ValueError(f"{paths[0]} holds {few}; expected 0 and one other value. Several classes? Give label_values")

@@ -1,5 +1,7 @@
 """Pairs of volumes: the Decathlon, nnU-Net, BIDS and a folder per patient, by the rules that pictures pair by."""
 
+import shutil
+
 import pytest
 
 import files
@@ -73,6 +75,18 @@ def test_numbered_channels_of_nnu_net_are_one_image(tmp_path):
     assert [path.name for path in pairs[0].channels] == ["case_1_0000.nii.gz", "case_1_0001.nii.gz"]
     assert pairs[0].more == pairs[0].files[1:2] and len(pairs[0].files) == 3
     assert find_images(tmp_path / "imagesTr", volumes=True) == {pair.name: pair.channels for pair in pairs}
+
+
+def test_a_test_set_of_nnu_net_pairs_where_there_is_no_training_set(tmp_path):
+    nnunet(tmp_path)
+    for folder in ("images", "labels"):
+        (tmp_path / f"{folder}Ts").mkdir()
+        for path in (tmp_path / f"{folder}Tr").glob("case_2*"):
+            path.rename(tmp_path / f"{folder}Ts" / path.name)
+    assert names(tmp_path) == ["case_1"], "what is tested on is never trained on"
+    for folder in ("images", "labels"):
+        shutil.rmtree(tmp_path / f"{folder}Tr")
+    assert names(tmp_path) == ["case_2"]
 
 
 def test_a_channel_that_others_have_is_missed_unless_the_image_is_left_out(tmp_path):

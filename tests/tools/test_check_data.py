@@ -181,6 +181,14 @@ def test_a_wrong_pair_of_volumes_and_what_cannot_be_read_are_named(tmp_path, mon
         check_pairs(find_pairs(task, volumes=True), Labels((0, 1, 2)))
 
 
+def test_labels_in_several_files_of_one_image_are_refused_and_none_is_left_out(tmp_path, monkeypatch, capsys):
+    volume(tmp_path / "set" / "a.nii.gz", scan())
+    for name in ("a_mask", "a_mask_1"):
+        volume(tmp_path / "set" / f"{name}.nii.gz", label_volume(values=(1,)))
+    code, said = check(monkeypatch, capsys, tmp_path / "set", "--out", tmp_path / "sheet.png")
+    assert (code, "a_mask.nii.gz and a_mask_1.nii.gz belong to one image; expected one label vol" in said) == (1, True)
+
+
 def test_an_image_of_other_channels_than_the_first_is_named(tmp_path):
     for name, channels in (("a", 2), ("b", 1)):
         volume(tmp_path / "images" / f"{name}.nii.gz", np.stack([scan()] * channels, 3))
