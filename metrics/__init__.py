@@ -9,7 +9,7 @@ def score_names(protocol: str = "official") -> tuple[str, ...]:
 
 
 def lower_is_better(name: str) -> bool:
-    """True for errors (MAE, Ber, MED), False for every other score."""
+    """True for errors, distances and false alarms (MAE, Ber, MED, HD95 ...), False for every other score."""
     return any(name in rules.lower_is_better for rules in PROTOCOLS.values())
 
 

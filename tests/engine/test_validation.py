@@ -41,6 +41,18 @@ def of_layers(folder, **fields):
     return cfg, find_pairs(folder, field_of_view="fields")
 
 
+def test_maps_of_level_1_find_nothing_where_masks_are_measured(layered):
+    network, log = Tiny().eval(), train.Log(layered / "log.csv")
+    torch.nn.init.zeros_(network.head[0].weight)
+    torch.nn.init.constant_(network.head[0].bias, math.log(1.5 / 253.5))  # a sigmoid of 1.5 / 255
+    cfg = small(layered, val_protocol="volume", val_score="false_alarms")
+    for i in range(3):
+        Image.fromarray(np.zeros((50, 60), np.uint8)).save(layered / "masks" / f"{i}.png")
+    Image.fromarray(np.eye(50, 60, dtype=np.uint8) * 255).save(layered / "masks" / "0.png")  # one mask shows something
+    assert validated(network, find_pairs(layered), cfg, log) == 0
+    log.close()
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_score_of_every_protocol_is_that_of_the_maps_that_prediction_would_write(layered, protocol):
     torch.manual_seed(0)

@@ -9,6 +9,7 @@ import pytest
 from configs import Labels
 from report import drawing
 from tools import figures, panels
+from tools.benchmark import volumes
 from tools.benchmark.clock import interleaved
 from tools.benchmark.scoring import made_up_maps
 
@@ -85,6 +86,16 @@ def test_panels_of_label_images_are_in_colours_and_names_need_not_be_equal(tmp_p
     assert np.array_equal(mask, map_)
     for colour in ((0, 0, 0), *list(drawing.COLOURS.values())[:2]):
         assert 0.15 < (mask == colour).all(2).mean() < 0.6
+
+
+def test_the_benchmark_of_volumes_measures_the_peers_that_are_there_and_names_the_others(monkeypatch):
+    seen = []
+    monkeypatch.setattr(volumes, "SIZES", {"tiny": ((30, 32, 36), (2.0, 1.0, 1.0))})
+    monkeypatch.setattr(volumes, "PEERS", {"There": ("json", seen.append), "Away": ("no_such_peer", seen.append)})
+    found = volumes.measure(repeats=1)
+    assert {"tiny, ours [s]", "tiny, There [s]", "tiny, There / ours"} < found.keys()
+    assert found["not installed, hence not measured: Away"] == "no_such_peer"
+    assert len(found) == 4 and all(pair.gt.any() and pair.pred.any() for pair in seen)
 
 
 def test_the_benchmark_takes_turns_and_its_maps_look_like_maps():
