@@ -60,7 +60,8 @@ def of_observer(image: Path, masks: Masks, observer: str) -> Masks:
     """The masks of one image that are one observer's; ValueError where that is not settled."""
     kinds = {path: _kind(path) for path in masks}
     names = ", ".join(path.name for path in masks)
-    if observer and all(path.parent.name.lower() != observer.lower() for path in masks):
+    # in a folder of that name, or in one of clips or patients inside it
+    if observer and not any(observer.lower() in map(str.lower, path.parent.parts) for path in masks):
         chosen = tuple(path for path in masks if kinds[path].lower() == observer.lower())
         if not chosen:
             raise ValueError(f"{image} has no mask of observer {observer!r}, only {names}; check observer")

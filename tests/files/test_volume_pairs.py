@@ -128,6 +128,14 @@ def test_labels_of_bids_find_their_image(tmp_path, word):
     assert len(find_pairs(spine(tmp_path, (word,)), volumes=True)) == 2
 
 
+def test_an_observers_folder_may_hold_a_folder_per_subject(tmp_path):
+    spine(tmp_path, ("seg-manual",))
+    shutil.copytree(tmp_path / "derivatives" / "labels", tmp_path / "derivatives" / "rater2")
+    for observer, folder in (("rater2", "rater2"), ("", "labels"), ("seg-manual", "labels")):
+        pairs = find_pairs(tmp_path, observer=observer, volumes=True)
+        assert {pair.masks[0].relative_to(tmp_path).parts[1] for pair in pairs} == {folder} and len(pairs) == 2
+
+
 def test_sessions_of_a_subject_stay_together():
     groups = {files.group_of(f"sub-01/ses-{i}/anat/sub-01_ses-{i}_T1w") for i in (1, 2)}
     assert groups == {"sub-01"} and files.group_of("site/sub-2/anat/x") == "site/sub-2"
