@@ -1,7 +1,8 @@
 """Score maps: python test_score.py --gt DIR --pred [NAME=]DIR [--pred ...] [--protocol NAME] [--out DIR]
 
 or a config file in place of --gt and --pred: its test sets, and the maps of its network. Any method's maps will do:
-grey images named like the masks. With --gt of a folder of test sets (TestDataset), each --pred holds a folder per set.
+grey images, or NIfTI volumes, named like the masks. With --gt of a folder of test sets (TestDataset), each --pred
+holds a folder per set.
 A NAME given more than once is a method's folds or seeds: tables then show mean ± std, as for a Config with folds.
 With label_values every class is scored against the rest, from its grey maps or from label images, and then the mean.
 """

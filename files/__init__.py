@@ -1,9 +1,12 @@
 """Files: a data set's, found, read, checked, dealt into parts and kept decoded; and the maps that are predicted."""
 
 from files.cache import DiskCache, MemoryCache, file_key
+from files.decathlon import Task, decathlon
 from files.decoding import decoding, opened
-from files.folders import left_aside, list_images, mask_folder, masks_beside
+from files.folders import is_bids, mask_folder, masks_beside
 from files.grey import mask_value, read_gt, read_map
+from files.grids import Grid, require_same_grid
+from files.listing import are_volumes, left_aside, list_images
 from files.lists import Parts, fingerprint, read_split, require_unseen, seen_by, write_split
 from files.maps import (
     is_whole,
@@ -18,10 +21,16 @@ from files.maps import (
     write_maps_record,
 )
 from files.names import by_image
-from files.pairs import Pair, find_images, find_masks, find_pairs, pairs_of
+from files.nifti import read_grid
+from files.pairs import Pair, find_pairs, pairs_of
 from files.reading import read_image, read_labels, read_mask, read_planes, read_whole_image, union
 from files.splits import deal_folds, group_of, held_out_of, hold_out, maps_of_fold, parts_of_run, split_pairs
-from files.survey import Check, check_pairs, survey
+from files.survey import check_pairs, survey
+from files.survey_pictures import Check
+from files.survey_volumes import VolumeCheck
+from files.unpaired import are_of_patients, find_images, find_masks
+from files.volume_masks import read_classes, read_volume_class, read_volume_map, read_volume_planes
+from files.volumes import read_label_volume, read_volume, write_volume
 from files.writing import (
     folders_of,
     require_apart,
@@ -36,12 +45,18 @@ from files.writing import (
 __all__ = [
     "Check",
     "DiskCache",
+    "Grid",
     "MemoryCache",
     "Pair",
     "Parts",
+    "Task",
+    "VolumeCheck",
+    "are_of_patients",
+    "are_volumes",
     "by_image",
     "check_pairs",
     "deal_folds",
+    "decathlon",
     "decoding",
     "file_key",
     "find_images",
@@ -52,6 +67,7 @@ __all__ = [
     "group_of",
     "held_out_of",
     "hold_out",
+    "is_bids",
     "is_whole",
     "left_aside",
     "list_images",
@@ -66,18 +82,26 @@ __all__ = [
     "opened",
     "pairs_of",
     "parts_of_run",
+    "read_classes",
+    "read_grid",
     "read_gt",
     "read_image",
+    "read_label_volume",
     "read_labels",
     "read_map",
     "read_mask",
     "read_planes",
     "read_split",
+    "read_volume",
+    "read_volume_class",
+    "read_volume_map",
+    "read_volume_planes",
     "read_whole_image",
     "record_of",
     "require_apart",
     "require_own",
     "require_picture",
+    "require_same_grid",
     "require_same_source",
     "require_unseen",
     "require_writable",
@@ -92,4 +116,5 @@ __all__ = [
     "write_maps_record",
     "write_picture",
     "write_split",
+    "write_volume",
 ]

@@ -1,30 +1,24 @@
-"""Finding folders and files: the layouts of public data sets, and every image in a folder."""
+"""Finding folders: the layouts of public data sets."""
 
 import re
-import unicodedata
-import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from files.listing import LEFT_BEHIND
 
 # the names that public data sets use, in any case; of several in one place the first pattern counts
 IMAGE_FOLDERS = (
     *("images?", "imgs?", "im", "frames?", "imagestr", ".*_input", "originals?", r"tissue[ _-]?images?"),
     *("img_dir", "jpegimages"),  # of mmsegmentation, of Pascal VOC
+    "imagests",  # of nnU-Net, where there is nothing else
 )
 MASK_FOLDERS = (
     *(r"(1st_)?manual\d*", r"(binary[ _-]?masks?|masks?[ _-]?binary)", "masks?", "gt", "ground[ _-]?truths?"),
     *("layer_masks", "labelstr", ".*_groundtruth", "ann_dir", "segmentationclass"),
-    *("labels?", "annotations?", "segmentations?"),
+    *("labels?", "annotations?", "segmentations?", "labelsts"),
 )
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"}
-VOLUMES = (".nii", ".nii.gz", ".dcm", ".mha", ".mhd", ".nrrd")
-# pictures of a kind that is not read: left aside, but not without a word
-UNREAD = {
-    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".tga"),
-    *(".jfif", ".dib", ".psd", ".svg", ".eps", ".exr", ".hdr", ".dng", ".npy", ".svs", ".ndpi"),
-}
-LEFT_BEHIND = re.compile(r"\.|__MACOSX$|@eaDir$")  # hidden files, and what archives and file servers add
+SUBJECT = re.compile("sub-")
 
 
 class Place(NamedTuple):
@@ -37,85 +31,7 @@ class Place(NamedTuple):
     images: Path | None
     masks: Path | None
     fields: Path | None = None
-
-
-def files_under(folder: str | Path, but: Collection[Path] = ()) -> Iterator[Path]:
-    """Every file in a folder and its sub-folders, sorted, hidden ones left out; a folder linked twice is read once.
-
-    `but`: sub-folders to leave out. OSError for a folder that may not be read.
-    """
-    # a link upwards leads nowhere new
-    seen = {*Path(folder).resolve().parents, *(path.resolve() for path in but)}
-
-    def below(base: Path) -> Iterator[Path]:
-        if base.resolve() in seen:
-            return
-        seen.add(base.resolve())
-        for path in sorted(base.iterdir()):
-            if LEFT_BEHIND.match(path.name):
-                continue
-            if path.is_dir():
-                yield from below(path)
-            else:
-                yield path
-
-    return below(Path(folder))
-
-
-def left_aside(folder: str | Path, used: Collection[Path], but: Collection[Path] = ()) -> str:
-    """What a folder holds besides `used`, as "3 other files (2 .png, 1 .txt), first D/masks/1.png"; "" for nothing."""
-    others = [path for path in files_under(folder, but) if path not in used]
-    if not others:
-        return ""
-    endings = [path.suffix.lower() if _is_regular(path) else "no regular file" for path in others]
-    kinds = ", ".join(f"{endings.count(ending)} {ending or 'without ending'}" for ending in sorted(set(endings)))
-    return f"{len(others)} other files ({kinds}), first {others[0]}"
-
-
-def list_images(folder: str | Path, but: Collection[Path] = ()) -> dict[str, Path]:
-    """name -> file of the images in a folder and, as clips/001, in its sub-folders (not those of `but`); sorted.
-
-    Names are in Unicode's composed form (NFC): an é is an é, whichever machine wrote it.
-    FileNotFoundError for no such folder, ValueError if it holds no image or two of one name; a warning names what looks
-    like an image and is not read.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}; check the path")
-    found: dict[str, Path] = {}
-    volumes: list[Path] = []
-    unread: list[Path] = []
-    for path in files_under(folder, but):
-        ending = path.suffix.lower()
-        if path.name.lower().endswith(VOLUMES):
-            volumes.append(path)
-        if ending in UNREAD or not _is_regular(path):
-            unread.append(path)
-        elif ending in SUFFIXES:
-            name = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
-            if name in found:
-                raise ValueError(
-                    f"{found[name]} and {path.name} share the name {name!r}; remove one. "
-                    "Is one the mask? Put masks into a folder of their own, masks/"
-                )
-            found[name] = path
-    if not found and volumes:
-        raise ValueError(f"{folder} holds volumes, such as {volumes[0].name}; export their slices as PNG")
-    if not found:
-        also = f" and {len(unread)} files that are not read, first {unread[0].name}" if unread else ""
-        raise ValueError(f"{folder} holds no image{also}; expected files ending in {', '.join(sorted(SUFFIXES))}")
-    if unread:
-        warnings.warn(
-            f"{len(unread)} files of {folder} are left aside, first {unread[0].name}: read are regular files ending in "
-            f"{', '.join(sorted(SUFFIXES))}; save it as one of these",
-            stacklevel=2,
-        )
-    return found
-
-
-def _is_regular(path: Path) -> bool:
-    """Whether it is a file (or a broken link to one): to open a pipe or a device would wait for ever."""
-    return path.is_file() or not path.exists()
+    but: tuple[Path, ...] = ()  # folders inside that of the images that hold none
 
 
 def mask_folder(root: str | Path) -> Path:
@@ -176,6 +92,10 @@ def find_places(root: str | Path, field_of_view: str = "", observer: str = "") -
             inside = [path for path in inside if path.resolve() != apart.resolve()]
         else:
             fields = _one_of(inside, [re.escape(field_of_view)]) if field_of_view else None
+        if is_bids(base) and (labels := _one_of(_folders(base / "derivatives"), mask_folders)):
+            others = tuple(path for path in inside if not SUBJECT.match(path.name))
+            places.append(Place(prefix, base, labels, fields, others))
+            return
         images, masks = _one_of(inside, IMAGE_FOLDERS), _one_of(inside, mask_folders, but=fields)
         if not (images and masks):
             for folder in inside:
@@ -185,6 +105,11 @@ def find_places(root: str | Path, field_of_view: str = "", observer: str = "") -
 
     look(root)
     return places if len(places) > 1 else [place._replace(prefix="") for place in places]
+
+
+def is_bids(base: Path) -> bool:
+    """Whether a folder is BIDS', with images in sub-<subject>/ and labels, so again, in derivatives/labels/."""
+    return (base / "derivatives").is_dir() and any(SUBJECT.match(path.name) for path in _folders(base))
 
 
 def _folders(base: Path) -> list[Path]:

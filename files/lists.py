@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from files.folders import SUFFIXES
+from files.listing import PICTURES, VOLUMES, bare_name
 from files.pairs import Pair
 from files.writing import write_file
 
@@ -117,5 +117,5 @@ def require_unseen(snapshot: str | Path, pairs: Sequence[Pair]) -> None:
 
 
 def _bare(name: str) -> str:
-    path = Path(unicodedata.normalize("NFC", name.replace("\\", "/")))
-    return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()
+    name = unicodedata.normalize("NFC", Path(name.replace("\\", "/")).as_posix())
+    return bare_name(name, VOLUMES) or bare_name(name, PICTURES) or name

@@ -5,15 +5,18 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from files.nifti import stem_of
+
 # what a mask's name may have that its image's has not, and the number of a further one; images may have a word too
 MASK_WORD = (
     r"mask|segmentation|seg|manual\d?|gt|label|annotation|lesion|roi"
     r"|\d(?:st|nd|rd|th)ho|(?:observer|annotator|rater|expert)[_-]?\d+"  # of CHASE_DB1, of anybody
+    r"|(?:label-[a-z0-9]+_)?(?:dseg|mask|seg)|(?:\w?\w?seg|lesion|labels?(?:-\w+)?)-manual"  # of BIDS and its users
 )
 MASK_SUFFIX = re.compile(rf"[_\-. ]({MASK_WORD})([_\-. ]\d+)?$", re.IGNORECASE)
 MASK_PREFIX = re.compile(rf"(^|/)({MASK_WORD})[_\-. ]", re.IGNORECASE)
 IMAGE_SUFFIX = re.compile(r"_(training|test|img|image|0000)$", re.IGNORECASE)  # of DRIVE, anybody, nnU-Net
-IMAGE_PREFIX = re.compile(r"(^|/)(img|image)_", re.IGNORECASE)
+IMAGE_PREFIX = re.compile(r"(^|/)(img_|image_|volume-)", re.IGNORECASE)
 SHARED_WORD = re.compile(r"[_\-. ]+[^\W\d_]")  # the beginning of a suffix that nobody foresaw: never a digit
 
 Masks = tuple[Path, ...]
@@ -36,7 +39,7 @@ def by_image(images: dict[str, Path], masks: dict[str, Masks], observer: str = "
         image = next(exact, None) or next((known[bare] for bare in bares[name] if bare in known), name)
         paired[image] = paired.get(image, ()) + paths
     return {
-        image: _of_observer(images[image], paths, observer) if image in images else paths
+        image: of_observer(images[image], paths, observer) if image in images else paths
         for image, paths in paired.items()
     }
 
@@ -53,11 +56,12 @@ def without_masks(files: dict[str, Path]) -> dict[str, Path]:
     return {name: path for name, path in files.items() if not known.intersection(_bare_masks(name)[1:])}
 
 
-def _of_observer(image: Path, masks: Masks, observer: str) -> Masks:
+def of_observer(image: Path, masks: Masks, observer: str) -> Masks:
     """The masks of one image that are one observer's; ValueError where that is not settled."""
     kinds = {path: _kind(path) for path in masks}
     names = ", ".join(path.name for path in masks)
-    if observer and all(path.parent.name.lower() != observer.lower() for path in masks):
+    # in a folder of that name, or in one of clips or patients inside it
+    if observer and not any(observer.lower() in map(str.lower, path.parent.parts) for path in masks):
         chosen = tuple(path for path in masks if kinds[path].lower() == observer.lower())
         if not chosen:
             raise ValueError(f"{image} has no mask of observer {observer!r}, only {names}; check observer")
@@ -88,10 +92,12 @@ def _shared_suffix(images: dict[str, Path], masks: Sequence[str]) -> str:
 
 def _kind(mask: Path) -> str:
     """The word that tells a mask from its image, such as mask or 1stHO; "" where their names are equal."""
-    if found := MASK_SUFFIX.search(mask.stem):
+    stem = stem_of(mask)
+    if found := MASK_SUFFIX.search(stem):
         return found[1]
-    found = MASK_PREFIX.search(mask.stem)
-    return found[2] if found else ""
+    if found := MASK_PREFIX.search(stem):
+        return found[2]
+    return stem if re.fullmatch(MASK_WORD, stem, re.IGNORECASE) else ""
 
 
 def _bare_masks(name: str) -> list[str]:

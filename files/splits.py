@@ -11,16 +11,20 @@ from configs import Config
 from files.lists import Parts, read_split, seen_by
 from files.pairs import Pair, pairs_of
 
+SUBJECT = re.compile(r"^((?:.*/)?sub-[^/_]+)/")
+
 
 def group_of(name: str, group: str = "", stratify: str = "") -> str:
     """The clip, volume or patient that a pair belongs to.
 
-    What `group`, a regular expression, finds in the name (its first bracket, if it has one); without it the
-    sub-folder, unless that is the class that `stratify` finds (benign/, malignant/); else the pair is alone.
-    ValueError for a name in which `group` finds nothing.
+    What `group`, a regular expression, finds in the name (its first bracket, if it has one); without it the subject of
+    BIDS, all sessions of it; or the sub-folder, unless that is the class that `stratify` finds (benign/, malignant/);
+    else the pair is alone. ValueError for a name in which `group` finds nothing.
     """
     if group:
         return _found("group", group, name)
+    if subject := SUBJECT.search(name):
+        return subject[1]
     folder = name.rpartition("/")[0]
     if stratify and folder.strip("/") == _found("stratify", stratify, name).strip("/"):
         return name

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from files import mask_folder
-from files.folders import LEFT_BEHIND, SUFFIXES
+from files import are_of_patients, is_bids, mask_folder
+from files.listing import LEFT_BEHIND, PICTURES, VOLUMES
 
 
 def named_folder(text: str) -> tuple[str, Path]:
@@ -41,23 +41,27 @@ def methods_of(preds: Sequence[str]) -> dict[str, list[Path]]:
 def sets_of(gt: str | Path) -> tuple[dict[str, Path], bool]:
     """(name -> folder, whether they are several): one set of masks, or a folder of sets.
 
-    Loose images make one set of a folder and its sub-folders, unless these have a masks/ each. Other loose files mean
-    nothing. FileNotFoundError if there is no folder, ValueError for images that belong to none of the sets.
+    Loose images make one set of a folder and its sub-folders, unless these have a masks/ each; volumes in a folder per
+    patient, or per subject of BIDS, are one set. Other loose files mean nothing. FileNotFoundError if there is no
+    folder, ValueError for images that belong to none of the sets.
     """
     root = Path(gt)
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}; --gt is a folder of masks, a test set or a folder of test sets")
     there = sorted(path for path in root.iterdir() if not LEFT_BEHIND.match(path.name))
     inside = [path for path in there if path.is_dir()]
-    loose = [path for path in there if path.suffix.lower() in SUFFIXES and path.is_file()]
+    endings = PICTURES.read + VOLUMES.read
+    loose = [path for path in there if path.name.lower().endswith(endings) and path.is_file()]
     masks = mask_folder(root)
-    if inside and masks.parent != root and not (loose and masks == root):
+    together = masks == root and (bool(loose) or are_of_patients(root))
+    if inside and masks.parent != root and not together and not is_bids(root):
         if loose:
             sets = ", ".join(path.name for path in inside)
             raise ValueError(f"{loose[0]} lies beside the test sets {sets}; move it away, or give --gt one of them")
         return {path.name: path for path in inside}, True
     own = root.resolve()
-    return {own.parent.name if own.name.lower() in ("mask", "masks") else own.name: root}, False
+    plain = own.name.lower() in ("mask", "masks", "labelstr", "labelsts")
+    return {own.parent.name if plain else own.name: root}, False
 
 
 def numbers(text: str) -> tuple[int, ...]:

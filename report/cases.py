@@ -6,7 +6,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from configs import BINARY, Labels
-from files import by_image, find_masks, find_pairs, list_images, mask_folder, mask_value
+from files import (
+    are_volumes,
+    by_image,
+    find_masks,
+    find_pairs,
+    list_images,
+    mask_folder,
+    mask_value,
+    read_grid,
+    require_same_grid,
+)
+from files.nifti import SUFFIXES
 from metrics import PROTOCOLS, Scores
 
 
@@ -28,6 +39,11 @@ class Case(NamedTuple):
     masks: tuple[str, ...]
     within: str | None = None
     spacing: tuple[float, ...] | None = None  # mm per step of each axis of a volume; None: pixels
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether its files are volumes, not pictures."""
+        return self.map.lower().endswith(SUFFIXES)
 
 
 @dataclass
@@ -126,13 +142,14 @@ def pair(job: Job, which: Which = ALL, prefer_labels: bool = False) -> None:
         if job.maps.resolve() == gt_folder.resolve():
             raise ValueError(f"maps and masks are the same folder, {job.maps}")
         folder, job.maps_are_labels = maps_of(job, prefer_labels)
-        maps = list_images(folder)
+        volumes = are_volumes(gt_folder)
+        maps = list_images(folder, volumes=volumes)
         fields: dict[str, Path | None] = {}
         if which.field_of_view or job.only is not None:
-            found = find_pairs(job.gt, *which)
+            found = find_pairs(job.gt, *which, volumes=volumes)
             masks, fields = {p.name: p.masks for p in found}, {p.name: p.within for p in found}
         else:
-            masks = by_image(maps, find_masks(job.gt, which.include, which.observer), which.observer)
+            masks = by_image(maps, find_masks(job.gt, which.include, which.observer, volumes), which.observer)
     except (ValueError, OSError) as error:
         job.error = str(error)
         return
@@ -157,8 +174,25 @@ def pair(job: Job, which: Which = ALL, prefer_labels: bool = False) -> None:
         hint = "; maps of several classes? Give classes and label_values" if (folder / "label").is_dir() else ""
         first = next(iter(masks), "none: of another fold, seed or split?")
         job.error = f"no map in {folder} is named like a mask in {job.gt}; first mask {first}{hint}"
+    elif volumes:
+        look_at_grids(job)
     elif not job.maps_are_labels:
         look_for_masks(job)
+
+
+def look_at_grids(job: Job) -> None:
+    """Each volume's spacing is its gt's; a map, or a field of view, that does not lie on its gt is an error.
+
+    Official: nothing like it. nnU-Net only warns, and scores a map that lies elsewhere as if it lay there.
+    """
+    try:
+        for i, case in enumerate(job.files):
+            gt = read_grid(case.masks[0])
+            for other in filter(None, (case.map, case.within)):
+                require_same_grid(other, read_grid(other), case.masks[0], gt)
+            job.files[i] = case._replace(spacing=gt.spacing)
+    except (ValueError, OSError) as error:
+        job.error = str(error)
 
 
 def look_for_masks(job: Job) -> None:

@@ -8,12 +8,14 @@ import numpy as np
 from PIL import Image
 
 from configs import BINARY, Labels
-from files import read_gt, read_map, read_planes
+from files import read_gt, read_map, read_planes, read_volume_class, read_volume_map
 from files.grey import AREAS
 from metrics import PROTOCOLS, Scores
 from report.cases import Case, Job
 
 NEARLY_BLACK = 10  # of 255
+# protocols that say something of a volume: those that measure, and one that counts and asks not where a voxel lies
+OF_VOLUMES = (*(name for name, rules in PROTOCOLS.items() if rules.measure), "binary")
 
 
 class How(NamedTuple):
@@ -42,9 +44,11 @@ def how_of(
 
 
 def pred_of(case: Case, how: How, note: Callable[[str, str], None] = lambda text, path: None) -> np.ndarray:
-    """(H, W) uint8 of a map; what is made of it to read it is told to `note`."""
+    """(H, W), or (X, Y, Z), uint8 of a map; what is made of it to read it is told to `note`."""
     if how.maps_are_labels:
-        return _class_mask([case.map], how)
+        return _class_mask([case.map], how, case)
+    if case.is_volume:
+        return read_volume_map(case.map)
     pred, kind = read_map(case.map, how.mask_value)
     if kind:
         note(f"maps are {kind}, converted to 8-bit grey", case.map)
@@ -54,9 +58,9 @@ def pred_of(case: Case, how: How, note: Callable[[str, str], None] = lambda text
 
 
 def gt_of(case: Case, how: How, note: Callable[[str, str], None] = lambda text, path: None) -> np.ndarray:
-    """(H, W) uint8 of a gt, as `pred_of`."""
-    if how.class_name:
-        return _class_mask(case.masks, how)
+    """(H, W), or (X, Y, Z), uint8 of a gt, as `pred_of`."""
+    if how.class_name or case.is_volume:
+        return _class_mask(case.masks, how, case)
     gt, made = read_gt(case.masks)
     cut = PROTOCOLS[how.protocol].gt_cut if how.protocol else None
     for text in made:
@@ -76,6 +80,11 @@ def resized(pred: np.ndarray, gt: np.ndarray, case: Case) -> np.ndarray:
     return np.asarray(Image.fromarray(pred).resize((ww, hh)))
 
 
+def as_picture(volume: np.ndarray) -> np.ndarray:
+    """A volume (X, Y, Z) as one picture (X, Y * Z), for a protocol that counts."""
+    return volume.reshape(len(volume), -1)
+
+
 def nearly_black(pred: np.ndarray, stretch: str) -> bool:
     """Whether a map that is nearly black is not to the protocol."""
     low, high = pred.min(), pred.max()
@@ -88,7 +97,16 @@ def picture_of(job: Job, name: str, gt: bool = False) -> np.ndarray:
     return gt_of(case, how_of(job)) if gt else pred_of(case, how_of(job))
 
 
-def _class_mask(paths: Sequence[str], how: How) -> np.ndarray:
-    """(H, W) uint8: 255 where a label image is of one class."""
-    planes = read_planes([Path(path) for path in paths], how.labels)
-    return planes[how.labels.classes.index(how.class_name)]
+def within_of(case: Case) -> np.ndarray | None:
+    """(H, W), or (X, Y, Z), uint8 of a field of view, 255 where it counts; None where everything does."""
+    if not case.within:
+        return None
+    return read_volume_class([Path(case.within)], BINARY, "")[0] if case.is_volume else read_gt([case.within])[0]
+
+
+def _class_mask(paths: Sequence[str], how: How, case: Case) -> np.ndarray:
+    """uint8: 255 where a label image, or a volume, is of one class."""
+    files = [Path(path) for path in paths]
+    if case.is_volume:
+        return read_volume_class(files, how.labels, how.class_name)[0]
+    return read_planes(files, how.labels)[how.labels.classes.index(how.class_name)]

@@ -14,14 +14,25 @@ import cv2
 import torch
 from tqdm import tqdm
 
-from files import read_gt
 from metrics import PROTOCOLS, Scores
 from report.cases import Case, Job
-from report.reading import NEARLY_BLACK, How, gt_of, how_of, nearly_black, pred_of, resized
+from report.reading import (
+    NEARLY_BLACK,
+    OF_VOLUMES,
+    How,
+    as_picture,
+    gt_of,
+    how_of,
+    nearly_black,
+    pred_of,
+    resized,
+    within_of,
+)
 
 PATIENCE = 600  # seconds; a few images that are not scored by then never will be
 CHUNK = 16  # images a process takes at a time
 WORTH_A_PROCESS = 500  # images; with fewer, starting it takes longer than it saves
+AS_MANY = 16  # images that a volume takes as long as
 AHEAD = 4  # chunks that wait for each process: with all of them waiting, memory grows with the data set
 
 
@@ -34,8 +45,13 @@ def score(
     tolerance: float = 1.0,
 ) -> None:
     """Decode and score in parallel processes; one unreadable file ends its own job and no other."""
+    jobs_of_volumes = [job for job in jobs if job.files and job.files[0].is_volume]
+    for job in jobs_of_volumes if protocol not in OF_VOLUMES else ():
+        job.error = f"protocol {protocol} scores pictures; of volumes give --protocol {' or '.join(OF_VOLUMES)}"
     total = sum(len(job.files) for job in jobs if not job.error)
-    processes = max(1, min(processes, total // WORTH_A_PROCESS))
+    each = AS_MANY if jobs_of_volumes else 1
+    processes = max(1, min(processes, total * each // WORTH_A_PROCESS))
+    chunk_size = CHUNK // each
     noticed: list[dict[str, list]] = [{} for _ in jobs]  # note -> how many files, the first
     lock = Lock()  # chunks end in a thread of the pool's
     with _pool(processes) as submit, tqdm(total=total, desc="score", unit="image", disable=None) as bar:
@@ -53,11 +69,11 @@ def score(
             for job, noted in zip(jobs, noticed, strict=True):
                 how = how_of(job, protocol, undefined, keep_curves, tolerance)
                 job.scores = how.blank()
-                for i in range(0, 0 if job.error else len(job.files), CHUNK):
+                for i in range(0, 0 if job.error else len(job.files), chunk_size):
                     if job.error:  # a chunk before has met it
                         scored(len(job.files) - i)
                         break
-                    yield job, noted, submitted(job.files[i : i + CHUNK], how)
+                    yield job, noted, submitted(job.files[i : i + chunk_size], how)
 
         for job, noted, future in _ahead(chunks(), AHEAD * processes if processes > 1 else 1):
             if job.error:
@@ -114,7 +130,10 @@ def score_files(files: Sequence[Case], how: How) -> tuple[Scores, dict[str, list
         if pred.shape != gt.shape:
             pred = resized(pred, gt, case)
             note("maps differ in size from the mask and were resized (bicubic)", case.map)
-        within = read_gt([case.within])[0] if case.within else None
+        within, spacing = within_of(case), case.spacing
+        if case.is_volume and not rules.measure:
+            pred, gt, within = as_picture(pred), as_picture(gt), within if within is None else as_picture(within)
+            spacing = None
         if within is not None and within.shape != gt.shape:
             raise ValueError(
                 f"{case.within} has shape {within.shape} but {case.masks[0]} {gt.shape}; they must be equal"
@@ -123,7 +142,7 @@ def score_files(files: Sequence[Case], how: How) -> tuple[Scores, dict[str, list
             text = f"maps of empty masks are nearly black, at most {NEARLY_BLACK} of 255"
             note(f"{text}, and stretched to white by protocol {how.protocol}: false alarms", case.map)
         try:
-            scores.update(rules.of_grey(pred), gt, within, spacing=case.spacing)
+            scores.update(rules.of_grey(pred), gt, within, spacing=spacing)
         except ValueError as error:
             raise ValueError(f"{', '.join(filter(None, (case.map, case.within)))}: {error}") from error
     return scores, notes

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 from PIL import Image
 
@@ -115,3 +116,66 @@ def vessel_drive(data: Path) -> None:
             picture(data / f"DRIVE/{part}/images/{i:02d}_{part}.tif", i)
             mask(data / f"DRIVE/{part}/1st_manual/{i:02d}_manual1.gif")
             save(data / f"DRIVE/{part}/mask/{i:02d}_{part}_mask.gif", Image.new("L", (88, 66), 255))
+
+
+# ---- volumes: X x Y x Z voxels
+
+RAS = np.diag([1.0, 1, 1, 1])
+LPS = np.array([[-0.8, 0, 0, 90], [0, -0.8, 0, 120], [0, 0, 5, -30], [0, 0, 0, 1.0]])  # a CT of thick slices
+OBLIQUE = np.array([[0.72, -0.576, 0.336, -40], [0.54, 0.768, -0.448, 10], [0, 0.28, 1.92, 7], [0, 0, 0, 1.0]])
+
+
+def volume(path: Path, array: np.ndarray, affine: np.ndarray = RAS, kind: type = nibabel.Nifti1Image) -> Path:
+    """A NIfTI file of an array in its own type."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind(array, affine).to_filename(path)
+    return path
+
+
+def scan(number: int = 0, shape=(12, 10, 8), scale: float = 1000) -> np.ndarray:
+    """An image of one channel, int16."""
+    return np.random.default_rng(number).integers(0, int(scale), shape).astype(np.int16)
+
+
+def label_volume(shape=(12, 10, 8), values=(1, 2), dtype=np.uint8) -> np.ndarray:
+    """Of each value a box; the boxes lie along the first axis."""
+    array = np.zeros(shape, dtype)
+    for i, value in enumerate(values):
+        array[2 + 4 * i : 5 + 4 * i, 3:7, 2:6] = value
+    return array
+
+
+def hippocampus(root: Path, count: int = 3) -> Path:
+    """A task of the Decathlon: labels in float, stray files of a Mac, an intensity scale for each volume."""
+    task = root / "Task04_Hippocampus"
+    for i in range(count):
+        name = f"hippocampus_{i:03d}.nii.gz"
+        volume(task / "imagesTr" / name, scan(i, scale=100 * 10**i).astype(np.float32))
+        volume(task / "labelsTr" / name, label_volume(dtype=np.float32))
+        for folder in ("imagesTr", "labelsTr"):
+            (task / folder / f"._{name}").write_bytes(b"\0\5\26\7")
+    volume(task / "imagesTs" / "hippocampus_100.nii.gz", scan(9))
+    (task / "dataset.json").write_text(
+        '{"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "Anterior", "2": "Posterior"}}'
+    )
+    return task
+
+
+def brats(root: Path, patients=("BraTS20_001", "BraTS20_002"), channels=("flair", "t1", "t1ce", "t2")) -> Path:
+    """A folder per patient, a file per channel, labels 0, 1, 2 and 4 in float."""
+    for patient in patients:
+        for i, channel in enumerate(channels):
+            volume(root / patient / f"{patient}_{channel}.nii.gz", scan(i), LPS)
+        volume(root / patient / f"{patient}_seg.nii.gz", label_volume(values=(1, 4), dtype=np.float32), LPS)
+    return root
+
+
+def spine(root: Path, labels=("seg-manual", "lesion-manual")) -> Path:
+    """BIDS: a subject's image, and labels of several kinds under derivatives/."""
+    for subject in ("sub-01", "sub-02"):
+        volume(root / subject / "anat" / f"{subject}_T2w.nii.gz", scan(), OBLIQUE)
+        for label in labels:
+            place = root / "derivatives" / "labels" / subject / "anat"
+            volume(place / f"{subject}_T2w_{label}.nii.gz", label_volume(values=(1,)), OBLIQUE)
+    (root / "dataset_description.json").write_text("{}")
+    return root

@@ -30,7 +30,7 @@ MAY_IMPORT["tools"] = set(MAY_IMPORT) - SCRIPTS
 ALSO = {"engine/inference.py": {"configs", "net", "dataset"}}
 # what a machine with a GPU must have for `pytest -m gpu`: requirements.txt, pytest and hypothesis, matplotlib
 ON_ANY_MACHINE = {"torch", "torchvision", "numpy", "scipy", "cv2", "PIL", "tqdm", "tensorboard", "matplotlib"}
-ON_ANY_MACHINE |= {"pytest", "hypothesis", "tests", "recipe", *MAY_IMPORT, *sys.stdlib_module_names}
+ON_ANY_MACHINE |= {"nibabel", "pytest", "hypothesis", "tests", "recipe", *MAY_IMPORT, *sys.stdlib_module_names}
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0].removesuffix(".py") in MAY_IMPORT)
 
 

@@ -1,12 +1,14 @@
 """The check of a data set: what it counts, and what it refuses before a run does."""
 
+import importlib
+
 import cv2
 import numpy as np
 import pytest
 
 import files
 from files import find_pairs
-from tests.miniatures import blob, pair_at
+from tests.miniatures import blob, brats, pair_at
 
 
 def truncate(root):
@@ -86,3 +88,11 @@ def test_the_check_says_what_share_is_lesion_and_which_masks_are_white_or_of_ano
     pair_at(write_png, tmp_path, "d", mask=np.zeros((70, 80), np.uint8))
     sound = [pair for pair in find_pairs(tmp_path) if pair.name in "cd"]
     assert not files.check_pairs(sound).mixed, "an empty mask has no habit"
+
+
+@pytest.mark.parametrize(("memory", "threads"), [(None, 8), (16 << 40, 8), (2 * 16 * 12 * 10 * 8 * 4 * 3, 3), (1, 1)])
+def test_volumes_are_looked_at_by_as_many_threads_as_memory_holds(tmp_path, monkeypatch, memory, threads):
+    survey = importlib.import_module("files.survey")  # files.survey is the function
+    monkeypatch.setattr(survey, "machine_memory", lambda: memory)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert survey._threads(find_pairs(brats(tmp_path), volumes=True)[0]) == threads

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from files import check_pairs, find_pairs
+from configs import Labels
+from files import Pair, check_pairs, find_pairs
 from report.drawing import COLOURS
+from report.slices import views_of
+from tests.miniatures import LPS, RAS, brats, hippocampus, label_volume, scan, volume
 from tools import check_data
 
 
@@ -121,3 +124,102 @@ def test_a_folder_that_does_not_pair_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["check_data", str(tmp_path / "absent")])
     with pytest.raises(SystemExit, match="error: no folder .*absent"):
         check_data.main()
+
+
+def test_the_report_on_volumes_says_their_grids_intensities_and_labels(tmp_path, monkeypatch, capsys):
+    task = hippocampus(tmp_path)
+    volume(task / "imagesTr" / "hippocampus_000.nii.gz", scan(shape=(9, 10, 8), scale=100), LPS)
+    volume(task / "labelsTr" / "hippocampus_000.nii.gz", np.zeros((9, 10, 8), np.uint8), LPS)
+    code, said = check(monkeypatch, capsys, task, "--out", tmp_path / "sheet.png")
+    for line in (
+        "images       3, first",
+        "not used     2 other files (1 .json, 1 .nii.gz), first",
+        "shapes       9x10x8 to 12x10x8, median 12x10x8 voxels",
+        "spacings     0.8x0.8x1 to 1x1x5, median 1x1x1 mm",
+        "orientations RAS 2, LPS 1",
+        "channel 0    of each volume 0.5 % is below",
+        "99.5 % below 99 to 9960: MRI",
+        "label 0      92.727% of all voxels, in 3 of 3 volumes: background",
+        "label 2      3.636% of all voxels, in 2 of 3 volumes: Posterior",
+        "several classes: --classes 3 --label_values 0,1,2",
+        "note         1 labels empty (first hippocampus_000)",
+        "note         several orientations: maps are written as each image lies",
+        "note         intensities differ 101-fold from volume to volume",
+        "3 images with the outlines of 1 green, 2 orange",
+    ):
+        assert line in said, said
+    assert code == 0
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet.shape == (check_data.CELL + 20, 3 * (3 * check_data.CELL + 4), 3), "three slices of each"
+    green = (sheet == COLOURS["green"]).all(2)
+    assert [bool(part.any()) for part in np.split(green, 3, 1)] == [False, True, True], "the first label is empty"
+
+
+def test_four_channels_and_labels_that_nobody_described_are_listed(tmp_path, monkeypatch, capsys):
+    code, said = check(monkeypatch, capsys, brats(tmp_path / "set"), "--out", tmp_path / "sheet.png")
+    assert (code, "channels     4 files, BraTS20_001_flair.nii.gz, BraTS20_001_t1.nii.gz" in said) == (0, True)
+    for line in ("channel 3    of each volume", "label 4 ", "several classes: --classes 3 --label_values 0,1,4"):
+        assert line in said, said
+    assert "note         voxels 6.2 times as thick as wide: plan the patch in mm" in said
+    assert "2 images with the outlines of" in said
+
+
+def test_a_wrong_pair_of_volumes_and_what_cannot_be_read_are_named(tmp_path, monkeypatch, capsys):
+    task = hippocampus(tmp_path, count=4)
+    volume(task / "labelsTr" / "hippocampus_000.nii.gz", label_volume((12, 10, 7)))
+    volume(task / "labelsTr" / "hippocampus_001.nii.gz", label_volume(), LPS)
+    (task / "imagesTr" / "hippocampus_002.nii.gz").write_bytes(b"no volume")
+    (task / "labelsTr" / "hippocampus_002.nii.gz").write_bytes(b"")
+    code, said = check(monkeypatch, capsys, task, "--out", tmp_path / "sheet.png")
+    faulty = [line for line in said.splitlines() if line.startswith("faulty: ")]
+    assert (code, len(faulty)) == (1, 4)
+    assert "labelsTr/hippocampus_000.nii.gz is 12x10x7 voxels" in faulty[0] and "imagesTr/hippocampus_000" in faulty[0]
+    assert "labelsTr/hippocampus_001.nii.gz is 12x10x8 voxels of 0.8x0.8x5 mm, LPS, but" in faulty[1]
+    assert "imagesTr/hippocampus_002.nii.gz cannot be decoded" in faulty[2] and "it is empty" in faulty[3]
+    assert "1 images with the outlines of" in said
+    with pytest.raises(ValueError, match=r"hippocampus_000\.nii\.gz is 12x10x7 .*; 3 more files are faulty"):
+        check_pairs(find_pairs(task, volumes=True), Labels((0, 1, 2)))
+
+
+def test_labels_in_several_files_of_one_image_are_refused_and_none_is_left_out(tmp_path, monkeypatch, capsys):
+    volume(tmp_path / "set" / "a.nii.gz", scan())
+    for name in ("a_mask", "a_mask_1"):
+        volume(tmp_path / "set" / f"{name}.nii.gz", label_volume(values=(1,)))
+    code, said = check(monkeypatch, capsys, tmp_path / "set", "--out", tmp_path / "sheet.png")
+    assert (code, "a_mask.nii.gz and a_mask_1.nii.gz belong to one image; expected one label vol" in said) == (1, True)
+
+
+def test_an_image_of_other_channels_than_the_first_is_named(tmp_path):
+    for name, channels in (("a", 2), ("b", 1)):
+        volume(tmp_path / "images" / f"{name}.nii.gz", np.stack([scan()] * channels, 3))
+        volume(tmp_path / "labels" / f"{name}.nii.gz", label_volume(values=(1,)))
+    with pytest.raises(ValueError, match="b has 1 channels but a has 2; every image needs the same"):
+        check_pairs(find_pairs(tmp_path, volumes=True))
+
+
+def test_training_checks_volumes_by_their_classes(tmp_path):
+    pairs = find_pairs(hippocampus(tmp_path), volumes=True)
+    said = str(check_pairs(pairs, Labels((0, 1, 2))))
+    assert "3 pairs, 12x10x8 voxels of 1x1x1 mm, labels 0 (90.00%), 1 (5.00%), 2 (5.00%)" in said
+    with pytest.raises(ValueError, match=r"_000\.nii\.gz holds 0,1,2; expected 0 and one other value.*; 2 more files"):
+        check_pairs(pairs)
+
+
+def test_slices_lie_alike_however_the_file_does(tmp_path):
+    """Up is the head or the front, and the patient's right is on the left."""
+    image, label = np.zeros((12, 10, 8), np.int16), np.zeros((12, 10, 8), np.uint8)
+    image[6:, 5:, 4:] = 1000  # right, front and head, in RAS
+    label[5:8, 4:7, 3:6] = 1
+    views = []
+    for name, affine, flip in (("ras", RAS, 1), ("lps", np.diag([-1.0, -1, 1, 1]), -1)):
+        place = [tmp_path / f"{name}_{what}.nii.gz" for what in ("image", "label")]
+        volume(place[0], image[::flip, ::flip], affine), volume(place[1], label[::flip, ::flip], affine)
+        views.append(views_of(Pair(name, place[0], (place[1],)), Labels()))
+    for one, other in zip(*views):
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.planes, other.planes)
+    side, front, below = (view.image[..., 0] for view in views[0])
+    assert side.shape == (8, 10) and side[0, -1] and not side[-1].any() and not side[:, 0].any()
+    assert front.shape == (8, 12) and front[0, 0] and not front[-1].any() and not front[:, -1].any()
+    assert below.shape == (10, 12) and below[0, 0] and not below[-1].any() and not below[:, -1].any()
+    assert [view.extent for view in views[0]] == [(10, 8), (12, 8), (12, 10)]

@@ -1,0 +1,68 @@
+"""Masks and maps of volumes, read as `reading.py` and `grey.py` read those of pictures: 255 where something is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from configs import BINARY, Labels
+from files.grids import Grid
+from files.volumes import WHOLE, read_label_volume, read_volume
+
+
+def read_volume_planes(paths: Sequence[Path], labels: Labels = BINARY) -> tuple[np.ndarray, Grid]:
+    """(C, X, Y, Z) uint8, a plane per class, 255 where the class is, of an image's one label volume; and its grid.
+
+    Without label values one plane of what is not 0. ValueError naming the file for values that are no class, and for
+    several values beside 0 where no classes are given.
+    """
+    image, grid = read_classes(paths, labels)
+    return labels.planes(image, paths[0]) if labels.values else _foreground(image)[None], grid
+
+
+def read_volume_class(paths: Sequence[Path], labels: Labels, name: str) -> tuple[np.ndarray, Grid]:
+    """(X, Y, Z) uint8 and the grid: the one plane of a class, by its name, of `read_volume_planes`."""
+    image, grid = read_classes(paths, labels)
+    if not labels.values:
+        return _foreground(image), grid
+    value = labels.values[labels.classes.index(name)]
+    return np.where(image == value, np.uint8(255), np.uint8(0)), grid
+
+
+def read_classes(paths: Sequence[Path], labels: Labels | None) -> tuple[np.ndarray, Grid]:
+    """(X, Y, Z) uint8 or uint16 of an image's one label volume, and its grid; errors as `read_volume_planes`.
+
+    Without labels (None) any values will do.
+    """
+    if len(paths) > 1:
+        names = ", ".join(path.name for path in paths[1:])
+        raise ValueError(f"{paths[0]} and {names} belong to one image; expected one label volume: merge them")
+    image, grid = read_label_volume(paths[0])
+    if labels:
+        labels.require_known(image, paths[0])
+    values = np.unique(image).tolist() if labels and not labels.values else []
+    if len(values) > 2 or (len(values) == 2 and values[0]):
+        few = ",".join(map(str, values[:12])) + (",..." if len(values) > 12 else "")
+        raise ValueError(f"{paths[0]} holds {few}; expected 0 and one other value. Several classes? Give label_values")
+    return image, grid
+
+
+def read_volume_map(path: str | Path) -> np.ndarray:
+    """(X, Y, Z) uint8 of a map: probabilities in [0, 1] on 0..255, rounded, so that one half is above the middle.
+
+    A mask of 0 and one other value is 0 and 255. ValueError naming the file for any other.
+    """
+    channels, _ = read_volume([Path(path)])
+    image, low, high = channels[0], channels.min(), channels.max()
+    if len(channels) == 1 and low >= -WHOLE and high <= 1 + WHOLE:
+        return np.round(image.clip(0, 1) * 255).astype(np.uint8)
+    if len(channels) > 1 or not ((image == 0) | (image == high)).all():
+        raise ValueError(
+            f"{path} holds values {low:.4g} to {high:.4g} in {len(channels)} channels; expected one, of probabilities "
+            "in [0, 1] or 0 and one other value. Several classes? Give classes and label_values"
+        )
+    return _foreground(image)
+
+
+def _foreground(image: np.ndarray) -> np.ndarray:
+    return np.where(image > 0, np.uint8(255), np.uint8(0))
