@@ -41,10 +41,12 @@ class Criterion:
 
 
 def msnet_terms(
-    lossnet: LossNet | None = None, factor: float = 0.1, weighted_bce: bool = False
+    lossnet: LossNet | None = None, factor: float = 0.1, weighted_bce: bool = False, structure_factor: float = 1
 ) -> dict[str, tuple[float, Term]]:
-    """The terms of MSNet's own loss: structure loss + factor * LossNet [eq. 5]; None leaves LossNet out."""
-    terms: dict[str, tuple[float, Term]] = {"structure": (1, partial(structure_loss, weighted_bce=weighted_bce))}
+    """The terms of MSNet's own loss: structure loss + factor * LossNet [eq. 5]; None, or a factor of 0, leaves out."""
+    terms: dict[str, tuple[float, Term]] = {}
+    if structure_factor:
+        terms["structure"] = structure_factor, partial(structure_loss, weighted_bce=weighted_bce)
     return terms if lossnet is None else terms | {"lossnet": (factor, of_maps(lossnet))}
 
 

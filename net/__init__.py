@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +28,13 @@ def build(
     dims: int | None = None,
     inputs: int | None = None,
     width: int = WIDTH,
+    **volume: Any,
 ) -> MSNet:
     """An MSNet or M2SNet: (N, inputs, *space) -> logits (N, classes, *space).
 
     backbone: "res2net50", "volume", a network of timm's by its name, or one made by hand, as a Volume with strides of
     its own. dims and inputs, where given, are those of the data, and must be the backbone's; "volume" takes 1 to 4
-    inputs. width: channels of the pyramid.
+    inputs, and widths and strides as `Volume` does. width: channels of the pyramid.
     pretrained says where the backbone's weights come from: False leaves them random, True takes those in `weights/`
     (ImageNet's), a path takes that file. The rest of the network starts random.
     Raises ValueError for an unknown name, data or weights of another kind, FileNotFoundError for missing weights.
@@ -47,7 +49,14 @@ def build(
         raise ValueError(
             f"pretrained is {pretrained!r} beside a backbone made by hand; expected its name, or no weights"
         )
-    encoder = _backbone(backbone, inputs, pretrained) if isinstance(backbone, str) else backbone
+    if backbone == "volume":
+        encoder: Backbone = Volume(inputs or 1, **volume)
+        if pretrained is not False:
+            _load_strictly(encoder, _weights_of(backbone, pretrained), f"the {backbone} backbone")
+    elif volume:
+        raise ValueError(f"{', '.join(volume)} given beside backbone {backbone!r}; expected beside 'volume' alone")
+    else:
+        encoder = _backbone(backbone, pretrained) if isinstance(backbone, str) else backbone
     if dims not in (None, encoder.dims):
         raise ValueError(
             f"backbone {backbone!r} is for {encoder.dims} dimensions, the data has {dims}; "
@@ -101,11 +110,10 @@ def require_known(backbone: str) -> None:
         config(backbone)
 
 
-def _backbone(name: str, inputs: int | None, pretrained: bool | str | Path) -> Backbone:
+def _backbone(name: str, pretrained: bool | str | Path) -> Backbone:
     require_known(name)  # before its weights are looked for
     if name in BACKBONES:
-        make = BACKBONES[name]
-        encoder = make(inputs) if inputs and make is Volume else make()
+        encoder = BACKBONES[name]()
         if pretrained is not False:
             _load_strictly(encoder, _weights_of(name, pretrained), f"the {name} backbone")
         return encoder
