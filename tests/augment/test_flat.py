@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 import augment
 import dataset
-from augment import APPEARANCE, AUGMENTATIONS, GEOMETRY, augmented
+from augment import APPEARANCE, AUGMENTATIONS, GEOMETRY, augmented, solid
 from configs import Config
 from dataset import Batches, Data
 
@@ -51,8 +51,9 @@ def on_grey_levels(image):
 def test_every_augmentation_is_a_field_that_is_off_and_every_field_is_an_augmentation():
     fields = {field.name: field for field in dataclasses.fields(Config)}
     group = {name for name, field in fields.items() if field.metadata["group"].title == "augmentation"}
-    assert group - {"flip", "rotate"} == set(AUGMENTATIONS) == set(STRONG)
-    assert all(fields[name].default == 0.0 for name in AUGMENTATIONS)
+    assert set(AUGMENTATIONS) == set(STRONG)
+    assert group - {"flip", "rotate"} == {*AUGMENTATIONS, *solid.APPEARANCE}
+    assert all(fields[name].default == 0.0 for name in group - {"flip", "rotate"})
 
 
 def test_the_largest_zoom_moves_no_picture_out_of_itself():
