@@ -4,7 +4,7 @@ from configs.agreement import as_begun, mixes, notes, require_same, require_trai
 from configs.command_line import load, parse, print_anywhere
 from configs.config import MAY_CHANGE, ORIGINAL, POLYP_TESTSETS, Config, one_side
 from configs.labels import BINARY, Labels
-from configs.recorded import SETTINGS, differences, of_run, record_beside
+from configs.recorded import SETTINGS, differences, of_run, record_beside, recorded
 from configs.terminal import errors_in_one_line, outlived_output
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "parse",
     "print_anywhere",
     "record_beside",
+    "recorded",
     "require_same",
     "require_trainable",
 ]

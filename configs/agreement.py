@@ -45,7 +45,7 @@ def notes(cfg: Config) -> Iterator[str]:
 
 def mixes(cfg: Config) -> Iterator[str]:
     """What a Config gives to training and to prediction that is not the same, unless the original does it too."""
-    if max(cfg.scales) != max(cfg.sides):
+    if cfg.dims == 2 and max(cfg.scales) != max(cfg.sides):
         yield (
             f"trains at {', '.join(map(str, cfg.scales))} (scales) but validates and predicts at {max(cfg.sides)} "
             "(size); leave out scales, and they follow size"
@@ -67,6 +67,7 @@ def as_begun(cfg: Config, then: dict[str, Any], say: Callable) -> Config:
 
     then: the fields in last.pt; a field that it lacks is one that is newer than the run.
     """
+    cfg = cfg.filled(then)
     kept: dict[str, Any] = {
         name: tuple(then[name])
         for name, value in cfg.followed().items()

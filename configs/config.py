@@ -1,8 +1,9 @@
 """`Config`: every number of a run, with the original's value as the default."""
 
 import difflib
+import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
@@ -20,7 +21,10 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std, R G B
 # mean and std that the original trains with, on 0..255, and predicts with, on 0..1
 ORIGINAL: Statistics = ((124.55, 118.90, 102.94), (56.77, 55.97, 57.50))
 IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-STATISTICS = {"res2net50": ORIGINAL}  # by backbone, on 0..255; those of timm's are added as they are asked for
+# by backbone, on 0..255; those of timm's are added as they are asked for. A volume is normalised otherwise
+STATISTICS = {"res2net50": ORIGINAL, "volume": ORIGINAL}
+# what is 0 or () until it is planned, from the volumes to train on
+PLANNED = ("size", "spacing", "inputs", "strides", "intensity")
 
 # how --help groups the fields; `free`: a resumed run may change them, for they do not touch what is learned
 places = Group("what and where")
@@ -33,6 +37,7 @@ nights = Group("stop and resume", "last.pt is written after every epoch and when
 validating = Group("validation", "Official: none. Never a test set", scripts="train")
 folding = Group("folds", "the part held out is what prediction_rgb.py and test_score.py take in place of test sets")
 images = Group("images", scripts="train predict")
+solid = Group("volumes", "NIfTI, where size is three sides. 0 and (): planned from the data", scripts="train predict")
 augmenting = Group("augmentation", "Official: flip and rotate alone. The others are off at 0", scripts="train")
 predicting = Group("prediction", "Official: one image at a time, float32, one view", scripts="train predict", free=True)
 scoring = Group("scoring", scripts="train score", free=True)
@@ -41,10 +46,26 @@ around = Group("commands", "run by this Python; {savepath} and other fields are 
 
 # rules of one field each
 two_or_none = rule(lambda folds: folds >= 0 and folds != 1, "0, or at least 2")
-large = rule(lambda scales: bool(scales) and min(scales) >= 64, "one or more sides of at least 64")
+large = rule(lambda scales: not scales or min(scales) >= 64, "one or more sides of at least 64")
 factors = rule(lambda scales: bool(scales) and min(scales) > 0, "factors above 0")
 WIDEST = at_most(8192)  # a side beyond it is a slip: its first layer alone takes gigabytes
 a_name = rule(bool, "a name, such as res2net50 or pvt_v2_b2")
+three_or_none = rule(lambda mm: not mm or (len(mm) == 3 and min(mm) > 0), "three numbers above 0")
+five_widths = rule(lambda widths: len(widths) == 5 and min(widths) > 0, "five numbers above 0")
+five_strides = rule(
+    lambda steps: not steps or (len(steps) == 5 and all(re.fullmatch(r"[12](x[12]x[12])?", s) for s in steps)),
+    "five, each 1 or 2 or such as 1x2x2",
+)
+four = rule(lambda ct: not ct or (len(ct) == 4 and ct[0] < ct[1] and ct[3] > 0), "lowest, highest, mean and std")
+axes = rule(lambda which: {*which} <= {0, 1, 2}, "among 0, 1, 2")
+
+
+def one_to_three(size: int | tuple[int, ...]) -> str | None:
+    """One, two or three; of a volume 0 is yet to be planned."""
+    many = size if isinstance(size, tuple) else (size,)
+    if len(many) == 3:
+        return None if min(many) > 0 or not any(many) else "a patch's three sides, or 0,0,0: planned"
+    return None if len(many) in (1, 2) and min(many) >= 1 else "a side, height and width, or a patch's three sides"
 
 
 @dataclass(frozen=True)
@@ -65,7 +86,9 @@ class Config:
     snapshot: str = places("", "checkpoint, or several by commas, to predict with", free=True)
 
     network: Network = model("msnet", "of MICCAI 2021, or of arXiv 2303.10894")
-    backbone: str = model("res2net50", "both papers' encoder; or a network of timm's: pvt_v2_b2, resnet50, ...", a_name)
+    backbone: str = model(
+        "res2net50", "both papers' encoder; or timm's pvt_v2_b2, resnet50, ...; volume: of 3D", a_name
+    )
     backbone_weights: str = model("imagenet", "imagenet: those in weights/ | random | a file")
     start: str = model("", "checkpoint that training begins with, in place of backbone_weights; its classes may differ")
 
@@ -80,7 +103,9 @@ class Config:
     lossnet_weights: str = loss("imagenet", "imagenet | random | a file")
     lossnet_factor: float = loss(0.1, "0 leaves LossNet out", at_least(0))
     weighted_bce: bool = loss(False, "Official: pixel weights cancel. Paper: True")
+    structure_factor: float = loss(1.0, "of the structure loss; 0 leaves it out", at_least(0))
     dice_factor: float = loss(0.0, "of a soft Dice loss beside the structure loss; 0 leaves it out", at_least(0))
+    cross_entropy_factor: float = loss(0.0, "of each class against the rest, likewise", at_least(0))
 
     optimiser: Optimiser = training("sgd", "transformers train with adamw")
     batch: int = training(16, "images per step, over all processes", at_least(1))
@@ -119,8 +144,11 @@ class Config:
     stratify: str = folding("", "regular expression for the class in a name; each fold gets its share", pattern)
     split: str = folding("", "or a list: .json, .csv or .txt")
 
-    size: int | tuple[int, int] = images(
-        352, "side, or height and width, that every image is resized to", at_least(1), WIDEST
+    size: int | tuple[int, ...] = images(
+        352,
+        "side, or height and width, that every image is resized to; of a volume the patch, 0,0,0: planned",
+        one_to_three,
+        WIDEST,
     )
     scales: tuple[int, ...] = images(
         (), "longer sides, one drawn per batch; (): follow size, 224 .. 352 of 352", large, WIDEST
@@ -134,8 +162,25 @@ class Config:
     test_std: tuple[float, ...] = images((), "likewise", statistics(1, IMAGENET[1], spread=True))
     cache: str = images("", 'decoded and resized training images: "" | ram | a folder', free=True)
 
-    flip: float = augmenting(0.5, "probability of a horizontal flip", between(0, 1))
-    rotate: float = augmenting(10.0, "degrees, uniform in +-", between(0, 180))
+    spacing: tuple[float, ...] = solid((), "mm that a voxel becomes, towards right, front and head", three_or_none)
+    inputs: int = solid(0, "channels of a volume, such as MR sequences", between(0, 4))
+    widths: tuple[int, ...] = solid((32, 32, 64, 128, 256), "channels of the five levels", five_widths)
+    strides: tuple[str, ...] = solid((), "of each level over the one before, such as 1,1,2,2,1x2x2", five_strides)
+    width: int = solid(32, "channels of the pyramid; of images 64", at_least(1))
+    intensity: tuple[float, ...] = solid((), "of CT: lowest, highest, mean, std; of MR none: each by itself", four)
+    patches: int = solid(1, "drawn from each volume in an epoch", at_least(1))
+    foreground: float = solid(1 / 3, "part of the patches that are about a voxel of some class", between(0, 1))
+    mirror: tuple[int, ...] = solid(
+        (0, 1, 2), "axes that `flip` and `test_flip` mirror; () where sides have names", axes
+    )
+    overlap: float = solid(0.5, "of neighbouring windows in prediction", below(1), free=True)
+
+    flip: float = augmenting(
+        0.5, "probability of a horizontal flip; of a volume along each axis of `mirror`", between(0, 1)
+    )
+    rotate: float = augmenting(
+        10.0, "degrees, uniform in +-; of a volume about each axis, one time in five", between(0, 180)
+    )
     vertical_flip: float = augmenting(0.0, "probability of a flip of top and bottom", between(0, 1))
     quarter_turns: float = augmenting(0.0, "probability of a turn by 90, 180 or 270 degrees", between(0, 1))
     # up to 2 the picture is never moved out of itself
@@ -146,6 +191,10 @@ class Config:
     blur: float = augmenting(0.0, "probability of a Gaussian blur of 0.5 to 2 pixels", between(0, 1))
     noise: float = augmenting(0.0, "largest std of Gaussian noise, in grey levels of 255", between(0, 255))
     cutout: float = augmenting(0.0, "probability that a box of the image, not of the mask, is hidden", between(0, 1))
+    gamma: float = augmenting(
+        0.0, "of a volume: 0.5: intensities to the power of 0.67 to 1.5, three times in ten", at_least(0)
+    )
+    low_resolution: float = augmenting(0.0, "of a volume: probability of being half to once as fine", between(0, 1))
 
     test_batch: int = predicting(4, "images at once; same maps to rounding", at_least(1))
     test_amp: Literal["native-fp16", "native-bf16", "off"] = predicting("off", "precision of the network")
@@ -188,7 +237,7 @@ class Config:
             object.__setattr__(self, field.name, checked(field.name, getattr(self, field.name), hints[field.name]))
         object.__setattr__(self, "size", one_side(self.size))
         for name, value in self.followed().items():
-            if not getattr(self, name):
+            if not getattr(self, name) and value:
                 object.__setattr__(self, name, value)
         for field in fields(self):
             for expected in field.metadata["rules"]:
@@ -206,8 +255,21 @@ class Config:
         self._require("momen", self.optimiser != "adamw" or self.momen < 1, "below 1 where optimiser is adamw")
         still = self.optimiser == "sgd" and self.nesterov and not self.momen
         self._require("momen", not still, "above 0 where nesterov is True; --nesterov False goes without")
+        if self.dims == 3:
+            self._check_solid()
+            return
+        self._require("backbone", self.backbone != "volume", "volume only where size is three sides, such as 0,0,0")
         shorter = min(self.sides_at(min(self.scales)))
         self._require("scales", shorter >= 64, "sides of at least 64, the shorter included")
+
+    def _check_solid(self) -> None:
+        """What is of images has no meaning for volumes, and is refused in place of being left aside."""
+        self._require("backbone", self.backbone == "volume", "volume, where size is three sides")
+        self._require("intensity", not self.intensity or self.inputs < 2, "() where there are several channels")
+        for name in ("val_protocol", "protocol"):
+            self._require(name, getattr(self, name) == "volume", "volume, where size is three sides")
+        for name, none in OF_IMAGES.items():
+            self._require(name, getattr(self, name) == none, f"{none!r} where size is three sides: it is of images")
 
     def _check_labels(self) -> None:
         if self.classes > 1 or self.label_values:
@@ -224,12 +286,21 @@ class Config:
         theirs = statistics_of(self.backbone)
         own = (self.train_mean or theirs[0], self.train_std or theirs[1])
         mean, std = (tuple(value / 255 for value in values) for values in own) if own != ORIGINAL else IMAGENET
+        if self.dims == 3:
+            return {"train_mean": theirs[0], "train_std": theirs[1], "test_mean": mean, "test_std": std}
         longer = max(self.sides)
         parts = {max(64, 32 * round(longer * side / 352 / 32)) for side in (224, 256, 288, 320)}
         smaller = sorted(side for side in parts if side < longer and min(self.sides_at(side)) >= 64)
         followed = {"train_mean": theirs[0], "train_std": theirs[1], "test_mean": mean, "test_std": std}
         chosen_by = {"val_score": "M_dice"} if self.val_protocol == "official" else {}
         return followed | {"scales": (*smaller, max(64, longer))} | chosen_by
+
+    def filled(self, then: Mapping[str, Any]) -> "Config":
+        """This Config, where it leaves something to be planned with what a run, its fields, had planned."""
+        if self.dims == 2:
+            return self
+        unset = [name for name in PLANNED if getattr(self, name) in (0, (), (0, 0, 0)) and name in then]
+        return replace(self, **{name: then[name] for name in unset})
 
     def changed(self, **fields: Any) -> "Config":
         """This Config with other values of some fields; what follows others unless given follows these too."""
@@ -242,13 +313,32 @@ class Config:
         return Labels(self.label_values, self.class_names, self.background)
 
     @property
-    def sides(self) -> tuple[int, int]:
-        """Height and width of `size`."""
+    def sides(self) -> tuple[int, ...]:
+        """Height and width of `size`, or the three sides of a patch."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def dims(self) -> int:
+        """2: images; 3: volumes."""
+        return len(self.sides)
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """What `net.build` has to know of a network of volumes beside its name; nothing of images."""
+        if self.dims == 2:
+            return {}
+        steps = [tuple(map(int, step.split("x"))) if "x" in step else int(step) for step in self.strides]
+        return {"dims": 3, "inputs": self.inputs, "widths": self.widths, "strides": steps, "width": self.width}
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """Height and width of `size`, of images."""
+        height, width = self.sides
+        return height, width
 
     def sides_at(self, scale: int) -> tuple[int, int]:
         """Height and width of a batch whose longer side is `scale`, in the ratio of `size`."""
-        height, width = (round(side * scale / max(self.sides)) for side in self.sides)
+        height, width = (round(side * scale / max(self.sides)) for side in self.plane)
         return height, width
 
     @property
@@ -261,6 +351,11 @@ class Config:
             raise ValueError(f"{name} is {getattr(self, name)!r}; expected {expected}")
 
 
+# fields of images alone, and what they are where there are volumes
+OF_IMAGES: dict[str, Any] = {
+    **{"scales": (), "lossnet_factor": 0.0, "field_of_view": "", "test_scales": (1.0,)},
+    **{"vertical_flip": 0.0, "quarter_turns": 0.0, "cutout": 0.0},
+}
 # fields that a resumed run may change freely
 MAY_CHANGE = {field.name for field in fields(Config) if field.metadata["free"]}
 
@@ -282,9 +377,9 @@ def statistics_of(backbone: str) -> Statistics:
 
 
 def one_side(size: int | Sequence[int]) -> int | tuple[int, ...]:
-    """The side of a square given as a pair; other pairs and sides as they are, for records of either form."""
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    return pair[0] if len(set(pair)) == 1 else pair
+    """The side of a square given as a pair; other sizes as they are, for records of either form."""
+    sides = (size,) if isinstance(size, int) else tuple(size)
+    return sides[0] if len(sides) < 3 and len({*sides}) == 1 else sides
 
 
 def unknown_field(name: str) -> str:

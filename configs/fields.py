@@ -45,7 +45,9 @@ def at_least(bound: float) -> Rule:
 
 def at_most(bound: float) -> Rule:
     """Likewise."""
-    return rule(lambda value: max(value if isinstance(value, tuple) else (value,)) <= bound, f"at most {bound}")
+    return rule(
+        lambda value: all(x <= bound for x in (value if isinstance(value, tuple) else (value,))), f"at most {bound}"
+    )
 
 
 def above(bound: float) -> Rule:

@@ -1,6 +1,7 @@
 """Files: a data set's, found, read, checked, dealt into parts and kept decoded; and the maps that are predicted."""
 
 from files.cache import DiskCache, MemoryCache, file_key
+from files.channels import Files
 from files.decathlon import Task, decathlon
 from files.decoding import decoding, opened
 from files.folders import is_bids, mask_folder, masks_beside
@@ -9,6 +10,7 @@ from files.grids import Grid, require_same_grid
 from files.listing import are_volumes, left_aside, list_images
 from files.lists import Parts, fingerprint, read_split, require_unseen, seen_by, write_split
 from files.maps import (
+    files_of,
     is_whole,
     map_files,
     native_labels,
@@ -17,6 +19,7 @@ from files.maps import (
     record_of,
     require_own,
     require_same_source,
+    volume_files,
     write_maps,
     write_maps_record,
 )
@@ -45,6 +48,7 @@ from files.writing import (
 __all__ = [
     "Check",
     "DiskCache",
+    "Files",
     "Grid",
     "MemoryCache",
     "Pair",
@@ -59,6 +63,7 @@ __all__ = [
     "decathlon",
     "decoding",
     "file_key",
+    "files_of",
     "find_images",
     "find_masks",
     "find_pairs",
@@ -109,6 +114,7 @@ __all__ = [
     "split_pairs",
     "survey",
     "union",
+    "volume_files",
     "whole_file",
     "write_csv",
     "write_file",

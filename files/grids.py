@@ -19,6 +19,7 @@ class Grid(NamedTuple):
     shape: tuple[int, int, int]
     affine: np.ndarray
     space: int = 1
+    channels: int = 1  # of the file, last among its axes
 
     @property
     def spacing(self) -> tuple[float, float, float]:

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from configs import BINARY, Labels
+from configs import BINARY, Config, Labels
+from files.grids import require_same_grid
+from files.nifti import SUFFIXES, read_grid
+from files.volumes import read_volume
 from files.writing import write_file, write_picture
 
 RECORD = "maps.json"
@@ -62,8 +65,23 @@ def map_files(folder: Path, name: str, labels: Labels = BINARY) -> list[Path]:
     return [place / f"{name}.png" for place in inside]
 
 
+def volume_files(folder: Path, name: str, labels: Labels = BINARY, probabilities: bool = False) -> list[Path]:
+    """Of a volume <folder>/<name>.nii.gz, its labels; and <folder>/<class>/<name>.nii.gz, its probabilities."""
+    of_classes = [folder / place for place in labels.names or ("probability",)] if probabilities else []
+    return [place / f"{name}.nii.gz" for place in (folder, *of_classes)]
+
+
+def files_of(cfg: Config, folder: Path, name: str) -> list[Path]:
+    """What prediction writes of an image or of a volume."""
+    if cfg.dims == 2:
+        return map_files(folder, name, cfg.labels)
+    return volume_files(folder, name, cfg.labels, cfg.probabilities)
+
+
 def is_whole(path: Path, image: Path) -> bool:
-    """Whether a map is there to its end, each part with its right checksum, and as large as its image."""
+    """Whether a map is there to its end, each part with its right checksum, and as large as its image (on its grid)."""
+    if path.name.endswith(SUFFIXES):
+        return _is_whole_volume(path, image)
     try:
         with Image.open(path) as picture:
             picture.verify()
@@ -74,6 +92,14 @@ def is_whole(path: Path, image: Path) -> bool:
             return sorted(picture.size) == sorted(other.size)
     except Exception:  # Pillow cannot read it; whether anything can is seen when it is predicted
         return True
+
+
+def _is_whole_volume(path: Path, image: Path) -> bool:
+    try:
+        require_same_grid(path, read_volume([path])[1], image, read_grid(image))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 # ---- maps.json, beside the maps: what they are from, and the proof that they may be replaced

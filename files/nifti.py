@@ -131,8 +131,8 @@ def _grid(path: str | Path, image: nibabel.Nifti1Image) -> Grid:
             "expected one that can be inverted: copy that of its image or its label"
         )
     x, y, z = shape[:3]
-    space = int(header["sform_code"]) or int(header["qform_code"])
-    return Grid((x, y, z), affine, space or 1)
+    space, channels = int(header["sform_code"]) or int(header["qform_code"]), shape[3] if len(shape) > 3 else 1
+    return Grid((x, y, z), affine, space or 1, channels)
 
 
 def require_finite(path: str | Path, array: np.ndarray) -> None:

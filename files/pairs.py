@@ -76,7 +76,7 @@ def find_pairs(
 
 def pairs_of(cfg: Config, root: str | Path = "") -> list[Pair]:
     """`find_pairs` as a Config asks for it: under its datapath, or under another root."""
-    return find_pairs(root or cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer, len(cfg.sides) == 3)
+    return find_pairs(root or cfg.datapath, cfg.include, cfg.field_of_view, cfg.observer, cfg.dims == 3)
 
 
 def _pairs_of(place: Place, include: str, observer: str, volumes: bool) -> list[Pair]:

@@ -166,8 +166,8 @@ def test_palette_label_images_are_their_indices_or_their_greys(tmp_path):
         (settings(class_names=("..", "b", "c", "d")), "names of folders"),
         (settings(class_names=("a", "A", "c", "d")), "each once"),
         (settings(background=7), "background is 7; expected one of label_values, or -1"),
-        ({"size": (352, 0)}, "at least 1"),
-        ({"size": (1, 2, 3)}, r"size is \(1, 2, 3\) \(tuple\); expected a tuple of 2 int"),
+        ({"size": (352, 0)}, "a side, height and width, or a patch's three sides"),
+        ({"size": (1, 2, 3)}, "backbone is 'res2net50'; expected volume, where size is three sides"),
         ({"size": (60, 352)}, "sides of at least 64, the shorter included"),
     ],
 )
@@ -245,7 +245,7 @@ def test_a_picture_of_two_sides_keeps_its_ratio_in_every_batch(goals):
     shapes = {tuple(data.collate([data[0, 0, scale]]).mask.shape[1:]) for scale in (88, 176)}
     assert shapes == {(4, 64, 88), (4, 128, 176)}
     image = dataset.TestImages(goals / "TestDataset" / "small" / "Image", cfg)[0]
-    assert (tuple(image.image.shape), image.height, image.width) == ((3, 128, 176), 80, 110)
+    assert (tuple(image.image.shape), image.case.height, image.case.width) == ((3, 128, 176), 80, 110)
 
 
 # ---------------------------------------------------------------------------------------- scoring, by hand-made maps

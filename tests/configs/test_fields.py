@@ -26,7 +26,9 @@ BROKEN = {
     "backbone": ("", "a name, such as res2net50 or pvt_v2_b2"),
     "classes": (0, "at least 1"),
     "lossnet_factor": (-0.1, "at least 0"),
+    "structure_factor": (-0.1, "at least 0"),
     "dice_factor": (-0.1, "at least 0"),
+    "cross_entropy_factor": (-0.1, "at least 0"),
     "warmup": (-1.0, "at least 0"),
     "batch": (0, "at least 1"),
     "lr": (0.0, "above 0"),
@@ -42,7 +44,17 @@ BROKEN = {
     "val_fraction": (1.0, "at least 0 and below 1"),
     "val_every": (0, "at least 1"),
     "folds": (1, "0, or at least 2"),
-    "size": ((0, 96), "at least 1"),
+    "size": ((0, 96), "a side, height and width, or a patch's three sides"),
+    "spacing": ((1.0, 0.0, 1.0), "three numbers above 0"),
+    "inputs": (5, "between 0 and 4"),
+    "widths": ((8, 8), "five numbers above 0"),
+    "strides": (("1", "2", "2", "2x1", "2"), "five, each 1 or 2 or such as 1x2x2"),
+    "width": (0, "at least 1"),
+    "intensity": ((3.0, 1.0, 0.0, 1.0), "lowest, highest, mean and std"),
+    "patches": (0, "at least 1"),
+    "foreground": (1.5, "between 0 and 1"),
+    "mirror": ((3,), "among 0, 1, 2"),
+    "overlap": (1.0, "at least 0 and below 1"),
     "scales": ((96, 32), "one or more sides of at least 64"),
     "flip": (1.01, "between 0 and 1"),
     "rotate": (181.0, "between 0 and 180"),
@@ -53,6 +65,8 @@ BROKEN = {
     "blur": (1.5, "between 0 and 1"),
     "noise": (256.0, "between 0 and 255"),
     "cutout": (-1.0, "between 0 and 1"),
+    "gamma": (-1.0, "at least 0"),
+    "low_resolution": (1.5, "between 0 and 1"),
     "train_mean": ((0.5, 0.5, 0.5), "numbers on 0..255, such as 124.55,118.9,102.94"),
     "train_std": ((57.0, 0.0, 57.0), "numbers above 0, on 0..255, such as 56.77,55.97,57.5"),
     "test_mean": ((124.0, 118.0, 103.0), "numbers on 0..1, such as 0.485,0.456,0.406"),
@@ -84,9 +98,8 @@ def test_what_a_config_may_name_is_there_and_nothing_else_is():
     }
     for field, names in dictionaries.items():
         assert {*Config.__annotations__[field].__args__} == {*names}, field
-    assert {f"{name}_factor" for name in TERMS} == {name for name in FIELDS if name.endswith("_factor")} - {
-        "lossnet_factor"
-    }
+    factors = {name for name in FIELDS if name.endswith("_factor")}
+    assert {f"{name}_factor" for name in TERMS} == factors - {"structure_factor", "lossnet_factor"}  # MSNet's own
 
 
 @pytest.mark.parametrize("name", FIELDS)
