@@ -44,5 +44,8 @@ class Protocol:
     max_of_curve: Mapping[str, str] = field(default_factory=dict)
 
     def of_grey(self, pred: np.ndarray) -> np.ndarray:
-        """A grey map, uint8, as `Scores` takes it: cut where masks are measured, for 0 and 1 would be a mask there."""
-        return pred if self.measure is None else pred >= CUT
+        """A grey map, uint8, as `Scores` takes it: cut where masks are measured, for 0 and 1 would be a mask there.
+
+        Bool as it is.
+        """
+        return pred if self.measure is None or pred.dtype == bool else pred >= CUT

@@ -1,0 +1,59 @@
+"""A volume as the network sees it: turned, resampled, its intensities brought to one scale."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from configs import Config, Labels
+from files import Grid, Pair, read_label_volume, read_volume, require_same_grid
+from volumes.frame import Frame, frame_of
+
+BACKGROUND = 0.25  # of the voxels: as many zeros are no tissue, and have no part in a mean
+
+
+def read_image(channels: Sequence[Path], cfg: Config) -> tuple[np.ndarray, Frame, Grid]:
+    """(C, *frame.shape) float32 of an image, and where it lies. ValueError for another number of channels."""
+    volume, grid = read_volume(channels)
+    if cfg.inputs and len(volume) != cfg.inputs:
+        raise ValueError(f"{channels[0]} has {len(volume)} channels; expected {cfg.inputs}, as the others (inputs)")
+    frame = frame_of(grid, cfg.spacing)
+    return frame.forward(normalised(volume, cfg.intensity)), frame, grid
+
+
+def read_indices(pair: Pair, labels: Labels, grid: Grid) -> np.ndarray:
+    """(X, Y, Z) uint8: the class of each voxel, by its place among `labels`; of a binary mask 1 where it is not 0."""
+    (path,) = pair.masks
+    volume, own = read_label_volume(path)
+    require_same_grid(path, own, pair.image, grid)
+    if not labels.several:
+        return (volume > 0).astype(np.uint8)
+    labels.require_known(volume, path)
+    places = np.zeros(int(volume.max()) + 1, np.uint8)
+    for place, value in enumerate(labels.values):
+        places[value : value + 1] = place
+    return places[volume]
+
+
+def planes(indices: np.ndarray, labels: Labels) -> np.ndarray:
+    """(C, ...) bool of class indices (...)."""
+    return np.stack([indices == (c if labels.several else 1) for c in range(labels.count)])
+
+
+def normalised(volume: np.ndarray, intensity: Sequence[float] = ()) -> np.ndarray:
+    """(C, X, Y, Z) float32 with a mean near 0 and a std near 1.
+
+    CT has one scale: cut at the lowest and highest, less the mean, over the std, all four of a training set. MR has
+    none: each channel by its own mean and std, over what is not 0 where a quarter of it is.
+    """
+    if intensity:
+        low, high, mean, std = intensity
+        return (np.clip(volume, low, high) - np.float32(mean)) / np.float32(std)
+    return np.stack([_by_itself(channel) for channel in volume])
+
+
+def _by_itself(channel: np.ndarray) -> np.ndarray:
+    tissue = channel != 0
+    inside = channel[tissue] if tissue.mean() < 1 - BACKGROUND and tissue.any() else channel
+    mean, std = inside.mean(dtype=np.float64), inside.std(dtype=np.float64)
+    return (channel - np.float32(mean)) / np.float32(max(std, 1e-8))
