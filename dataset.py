@@ -6,9 +6,9 @@ same numbers for less work.
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,17 +21,21 @@ from augment.original import flip, normalise, resize, rotate
 from configs import Config
 from files import (
     DiskCache,
+    Files,
     MemoryCache,
     Pair,
     file_key,
     find_pairs,
     list_images,
+    native_map,
     pairs_of,
     read_image,
     read_mask,
     read_planes,
     read_whole_image,
+    write_maps,
 )
+from volumes import Patches, VolumeCase, Volumes
 
 
 class Sample(NamedTuple):
@@ -46,7 +50,8 @@ class Sample(NamedTuple):
 class Batch(NamedTuple):
     """A training batch: image (N, 3, H, W), mask (N, C, H, W) float32 in [0, 1], and the names of the N pairs.
 
-    within (N, 1, H, W): the field of view, 1 where loss counts; None where everything does.
+    within (N, 1, H, W): the field of view, 1 where loss counts; None where everything does. Of volumes the patches,
+    (N, inputs, *size) and (N, C, *size).
     """
 
     image: Tensor
@@ -109,9 +114,9 @@ class Data(Dataset):
     def _read(self, i: int) -> np.ndarray:
         """(H, W, 3 + planes) float32: the normalised image and the mask of a pair, before anything random."""
         cfg, pair = self.cfg, self.pairs[i]
-        image = resize(read_image(pair.image).astype(np.float32), cfg.sides)
+        image = resize(read_image(pair.image).astype(np.float32), cfg.plane)
         planes = [*read_planes(pair.masks, self._labels)] + ([read_mask(pair.within)] if pair.within else [])
-        mask = [resize(plane.astype(np.float32), cfg.sides) / 255 for plane in planes]
+        mask = [resize(plane.astype(np.float32), cfg.plane) / 255 for plane in planes]
         return np.dstack((normalise(image, cfg.train_mean, cfg.train_std), *mask))
 
     def batch_bytes(self, images: int) -> int:
@@ -172,7 +177,9 @@ class Batches(Sampler[list[Key]]):
 
     def __iter__(self) -> Iterator[list[Key]]:
         rng = np.random.default_rng((self.cfg.seed, self.epoch))
-        order, sides = rng.permutation(self.length), rng.choice(self.cfg.scales, self.done + len(self))
+        # of volumes every patch is of one size
+        scales = self.cfg.scales or (0,)
+        order, sides = rng.permutation(self.length), rng.choice(scales, self.done + len(self))
         for step in range(self.done, len(sides)):
             batch = order[step * self.cfg.batch :][: self.cfg.batch]
             mine = batch[self.rank :: self.size] if self.rank < len(batch) else batch[:1]
@@ -182,19 +189,56 @@ class Batches(Sampler[list[Key]]):
 # ------------------------------------------------------------------------------------------------------ test images
 
 
-class TestImage(NamedTuple):
-    """One image ready for the network, and what its map is called and how large it becomes."""
+class ImageCase(NamedTuple):
+    """An image that is predicted: its name and native size; of one held out, what its map is scored against."""
 
-    image: Tensor  # (3, H, W) float32 of the Config's size
+    name: str
     height: int
     width: int
-    name: str
-    others: tuple[Tensor, ...] = ()  # likewise, of further Configs
+    planes: np.ndarray | None = None  # (C, height, width) uint8, 255 where the class is
+    within: np.ndarray | None = None  # (height, width) bool, True where it counts; None: everywhere
+
+    @property
+    def units(self) -> dict[str, Any]:
+        """What a score has to know beside map and mask: nothing, where lengths are in pixels."""
+        return {}
+
+    def finished(self, pred: np.ndarray) -> np.ndarray:
+        """What the network has to give for `write`: its map (C, h, w) float32 as it is."""
+        return pred
+
+    def maps(self, pred: Tensor) -> list[np.ndarray]:
+        """Of each class (height, width) uint8, as they are written and scored."""
+        return [np.array(native_map(plane, self.height, self.width)) for plane in pred.numpy()]
+
+    def pictures(self, planes: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What a person is shown of `maps` or `planes`: these."""
+        return list(planes)
+
+    def write(self, folder: Path, found: np.ndarray, cfg: Config) -> None:
+        """The files of what `finished` gave."""
+        write_maps(folder, self.name, found, self.height, self.width, cfg.labels, cfg.probabilities)
+
+
+class TestImage(NamedTuple):
+    """One image ready for the network, (3, H, W) float32 of the Config's size."""
+
+    image: Tensor
+    case: ImageCase
+    others: tuple[Tensor, ...] = ()  # the same image for further networks, each of a size of its own
+
+
+class TestBatch(NamedTuple):
+    """Images ready for the network, (N, 3, H, W), or a volume, and what becomes of their maps."""
+
+    image: Tensor
+    cases: Sequence[ImageCase | VolumeCase]
+    others: tuple[Tensor, ...] = ()  # likewise
 
 
 def prepared(image: Image.Image, cfg: Config) -> Tensor:
     """(3, H, W) float32 of the Config's size, as the original predicts: antialiased resize, ImageNet's statistics."""
-    small = image.resize(cfg.sides[::-1], Image.Resampling.BILINEAR)
+    small = image.resize(cfg.plane[::-1], Image.Resampling.BILINEAR)
     array = normalise(np.asarray(small, np.float32) / 255, cfg.test_mean, cfg.test_std)
     return torch.from_numpy(array.transpose(2, 0, 1).copy())
 
@@ -204,10 +248,11 @@ class TestImages(Dataset):
 
     __test__ = False  # not a test case, whatever pytest makes of the name
 
-    def __init__(self, images: str | Path | dict[str, Path], cfg: Config, others: Sequence[Config] = ()):
+    def __init__(self, images: str | Path | Mapping[str, Path], cfg: Config, others: Sequence[Config] = ()):
         """images: a folder, or name -> file."""
-        self.cfg, self.others = cfg, others
-        self.files = list((images if isinstance(images, dict) else list_images(images)).items())
+        self.cfg, self.others, self.at_once = cfg, others, cfg.test_batch
+        self.files = list((list_images(images) if isinstance(images, (str, Path)) else images).items())
+        self.batch_bytes = 4 * cfg.test_batch * 3 * sum(math.prod(each.plane) for each in (cfg, *others))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -216,76 +261,47 @@ class TestImages(Dataset):
         name, path = self.files[index]
         image = read_whole_image(path)
         others = tuple(prepared(image, cfg) for cfg in self.others)
-        return TestImage(prepared(image, self.cfg), image.height, image.width, name, others)
+        return TestImage(prepared(image, self.cfg), ImageCase(name, image.height, image.width), others)
+
+    @staticmethod
+    def collate(images: Sequence[TestImage]) -> TestBatch:
+        others = tuple(map(torch.stack, zip(*(x.others for x in images), strict=True)))
+        return TestBatch(torch.stack([x.image for x in images]), [x.case for x in images], others)
 
 
-class TestBatch(NamedTuple):
-    """Images ready for the network (N, 3, H, W), and what each map's native size and name are."""
-
-    image: Tensor
-    sizes: list[tuple[int, int]]  # height, width
-    names: list[str]
-    others: tuple[Tensor, ...] = ()  # the same images for further networks, each of a size of its own
-
-
-def test_batch(images: Sequence[TestImage]) -> TestBatch:
-    """Collate for `TestImages`."""
-    return TestBatch(
-        torch.stack([x.image for x in images]),
-        [(x.height, x.width) for x in images],
-        [x.name for x in images],
-        tuple(map(torch.stack, zip(*(x.others for x in images), strict=True))),
-    )
-
-
-test_batch.__test__ = False  # type: ignore[attr-defined] # as above
-
-
-def bytes_of_test_batch(cfg: Config) -> int:
-    """What the images of a batch of `TestImages` or `HeldOut` take."""
-    return 4 * cfg.test_batch * 3 * math.prod(cfg.sides)
-
-
-# ------------------------------------------------------------------------------------------------- held-out pairs
-
-
-class HeldOutImage(NamedTuple):
-    """A test image, and what its map is scored against, both at native size."""
-
-    image: TestImage
-    planes: np.ndarray  # (C, h, w) uint8, 255 where the class is
-    within: np.ndarray | None  # (h, w) bool, True where it counts; None: everywhere
-
-
-class HeldOut(Dataset):
+class HeldOut(TestImages):
     """Pairs to validate on: the image as `TestImages` gives it, its masks as they are scored."""
 
     def __init__(self, pairs: Sequence[Pair], cfg: Config):
+        super().__init__({pair.name: pair.image for pair in pairs}, cfg)
         self.pairs, self._labels = pairs, cfg.labels
-        self._images = TestImages({pair.name: pair.image for pair in pairs}, cfg)
 
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> HeldOutImage:
-        pair = self.pairs[index]
+    def __getitem__(self, index: int) -> TestImage:
+        (image, case, _), pair = super().__getitem__(index), self.pairs[index]
         within = read_mask(pair.within) > 127 if pair.within else None
-        return HeldOutImage(self._images[index], read_planes(pair.masks, self._labels), within)
+        return TestImage(image, case._replace(planes=read_planes(pair.masks, self._labels), within=within))
 
 
-class HeldOutBatch(NamedTuple):
-    """Images ready for the network (N, 3, H, W); native size (height, width), planes and field of view of each."""
-
-    image: Tensor
-    sizes: list[tuple[int, int]]
-    planes: list[np.ndarray]
-    within: list[np.ndarray | None]
+# ---------------------------------------------------------------------------------------------- images or volumes
 
 
-def held_out_batch(images: Sequence[HeldOutImage]) -> HeldOutBatch:
-    """Collate for `HeldOut`."""
-    batch = test_batch([x.image for x in images])
-    return HeldOutBatch(batch.image, batch.sizes, [x.planes for x in images], [x.within for x in images])
+def to_train(cfg: Config, pairs: list[Pair]) -> "Data | Patches":
+    """What `Batches` draws from: images, or patches of volumes."""
+    return Data(cfg, pairs) if cfg.dims == 2 else Patches(cfg, pairs, Batch)
+
+
+def to_predict(cfgs: Sequence[Config], files: Mapping[str, Files]) -> "TestImages | Volumes":
+    """name -> the file of an image, or those of a volume's channels. cfgs: of each kind of input that is read."""
+    if cfgs[0].dims == 3:
+        return Volumes(files, cfgs[0], TestBatch)
+    return TestImages({name: path for name, (path,) in files.items()}, cfgs[0], cfgs[1:])
+
+
+def to_validate(cfg: Config, pairs: Sequence[Pair]) -> "HeldOut | Volumes":
+    """The same of pairs, with what they are scored against."""
+    if cfg.dims == 2:
+        return HeldOut(pairs, cfg)
+    return Volumes({pair.name: pair.channels for pair in pairs}, cfg, TestBatch, pairs)
 
 
 __all__ = [
@@ -294,17 +310,16 @@ __all__ = [
     "Config",
     "Data",
     "HeldOut",
-    "HeldOutBatch",
-    "HeldOutImage",
+    "ImageCase",
     "Key",
     "Pair",
     "Sample",
     "TestBatch",
     "TestImage",
     "TestImages",
-    "bytes_of_test_batch",
     "find_pairs",
-    "held_out_batch",
     "prepared",
-    "test_batch",
+    "to_predict",
+    "to_train",
+    "to_validate",
 ]

@@ -10,7 +10,7 @@ With several classes each of these folders has one of grey maps per class, and l
 import dataclasses
 from argparse import Namespace
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,20 @@ from typing import Any
 from tqdm import tqdm
 
 import weights
-from configs import SETTINGS, Config, differences, errors_in_one_line, outlived_output, parse
-from dataset import TestImages, bytes_of_test_batch, test_batch
+from configs import SETTINGS, Config, differences, errors_in_one_line, outlived_output, parse, recorded
+from dataset import TestImages, Volumes, to_predict
 from engine import checkpoint, machine
-from engine.inference import OWN, Ensemble, config_of_flags, ensemble, members
+from engine.inference import OWN, OWN_OF_VOLUMES, Ensemble, VolumeEnsemble, config_of_flags, ensemble, members
 from engine.loading import Loader
 from files import (
+    Files,
+    files_of,
     find_images,
     fingerprint,
     folders_of,
     held_out_of,
     is_whole,
     left_aside,
-    map_files,
     maps_of_fold,
     masks_beside,
     record_of,
@@ -40,7 +41,6 @@ from files import (
     require_unseen,
     require_writable,
     seen_by,
-    write_maps,
     write_maps_record,
 )
 
@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not (extra.snapshot or cfg.snapshot):
         raise SystemExit("prediction_rgb.py: error: --snapshot FILE says which checkpoint to predict with")
     files = checkpoint.named(extra.snapshot or cfg.snapshot)
+    cfg = cfg.filled(recorded(files[0]))
     with outlived_output():
         predict_sets(dataclasses.replace(cfg, snapshot=",".join(map(str, files))), extra)
 
@@ -75,21 +76,23 @@ def predict_sets(cfg: Config, extra: Namespace) -> None:
     snapshots = checkpoint.named(cfg.snapshot)
     # every set is looked up before the first map is written
     if extra.images:
-        sets = {Path(extra.out): find_images(extra.images)}
-        if Path(extra.images).is_dir() and (others := left_aside(extra.images, {*sets[Path(extra.out)].values()})):
+        sets = {Path(extra.out): images_of(cfg, extra.images)}
+        used = {path for files in sets[Path(extra.out)].values() for path in files}
+        if Path(extra.images).is_dir() and (others := left_aside(extra.images, used)):
             print(f"NOTE: not predicted: {others}")
     elif held_out := held_out_of(cfg):
         for snapshot in snapshots:
             require_unseen(snapshot, held_out)
-        sets = {maps_of_fold(cfg, cfg.fold): {pair.name: pair.image for pair in held_out}}
+        sets = {maps_of_fold(cfg, cfg.fold): {pair.name: pair.channels for pair in held_out}}
     else:
-        sets = {Path(cfg.mapspath, name): find_images(Path(cfg.testpath, name)) for name in cfg.testsets}
+        sets = {Path(cfg.mapspath, name): images_of(cfg, Path(cfg.testpath, name)) for name in cfg.testsets}
     # a config file says all; without one each checkpoint has what its own run had, but for the flags
-    given = [name for name in OWN if extra.config or getattr(extra, name) is not None]
+    given = [name for name in (*OWN, *OWN_OF_VOLUMES) if extra.config or getattr(extra, name) is not None]
     cfgs = members(cfg, snapshots, given)
     for note in (note for pair in zip(cfgs, snapshots, strict=True) for note in differences(*pair)):
         print(f"NOTE: {note}")
-    for out, images in sets.items():
+    for out, files in sets.items():
+        images = firsts(files)
         by_any = {name for snapshot in snapshots for name in seen_by(snapshot, images)}
         if seen := [name for name in images if name in by_any]:
             print(
@@ -100,6 +103,18 @@ def predict_sets(cfg: Config, extra: Namespace) -> None:
     predict(cfgs, sets, extra.skip_existing)
 
 
+def images_of(cfg: Config, root: str | Path) -> dict[str, Files]:
+    """name -> the file of each image under `root`, or the files of a volume's channels."""
+    if cfg.dims == 3:
+        return find_images(root, volumes=True)
+    return {name: (path,) for name, path in find_images(root).items()}
+
+
+def firsts(files: Mapping[str, Files]) -> dict[str, Path]:
+    """name -> the file that an image, or a volume, is known by."""
+    return {name: channels[0] for name, channels in files.items()}
+
+
 def require_place(out: Path, images: dict[str, Path], one: bool) -> None:
     """ValueError if maps would come among the images that are read, or their masks; beside `one` image they may."""
     read = folders_of(images)
@@ -107,15 +122,15 @@ def require_place(out: Path, images: dict[str, Path], one: bool) -> None:
     require_apart(out, among | masks_beside(read), around=True)
 
 
-def predict(cfgs: Sequence[Config], sets: dict[Path, dict[str, Path]], skip_existing: bool = False) -> None:
-    """Write the map of every image (name -> file) of each set into its folder, as <name>.png.
+def predict(cfgs: Sequence[Config], sets: dict[Path, dict[str, Files]], skip_existing: bool = False) -> None:
+    """Write the map of every image (name -> files) of each set into its folder, as <name>.png or <name>.nii.gz.
 
     cfgs: one per checkpoint, of several the `members`.
     """
     cfg = cfgs[0]
     # ---- what there is; whatever can be refused is refused here, before the first map
-    for out, images in sets.items():
-        require_own(out, (path for name in images for path in map_files(out, name, cfg.labels)))
+    for out, files in sets.items():
+        require_own(out, (path for name in files for path in files_of(cfg, out, name)))
     machine.keep_memory()
     predictor = ensemble(cfgs, checkpoint.named(cfg.snapshot))
     settings = source(cfgs)
@@ -124,17 +139,18 @@ def predict(cfgs: Sequence[Config], sets: dict[Path, dict[str, Path]], skip_exis
             require_same_source(out, settings)
         require_writable(out)
     # ---- from here on files are written
-    for out, images in sets.items():
+    for out, files in sets.items():
+        images = firsts(files)
         prints = {name: fingerprint(image) for name, image in images.items()}
         known = record_of(out).get("images", {}) if skip_existing else {}
         there = {n for n, image in images.items() if known.get(n) == prints[n] and complete(out, n, image, cfg)}
         # what will be replaced goes first: the record is of these pictures and this checkpoint
-        for path in (path for name in images.keys() - there for path in map_files(out, name, cfg.labels)):
+        for path in (path for name in images.keys() - there for path in files_of(cfg, out, name)):
             path.unlink(missing_ok=True)
         write_maps_record(out, settings, known | prints)
-        missing = {name: file for name, file in images.items() if name not in there}
+        missing = {name: channels for name, channels in files.items() if name not in there}
         if missing:
-            predict_set(predictor, TestImages(missing, cfg, predictor.inputs[1:]), out, cfg)
+            predict_set(predictor, to_predict(predictor.inputs, missing), out, cfg)
         print(f"{out}: {len(missing)} maps" + (f", {len(there)} were there" if skip_existing else ""))
 
 
@@ -151,23 +167,20 @@ def source(cfgs: Sequence[Config]) -> dict[str, Any]:
     return proof | {name: each[0] if each == each[:1] * len(each) else each for name, each in settings.items()}
 
 
-def predict_set(predictor: Ensemble, images: TestImages, out: Path, cfg: Config) -> None:
+def predict_set(predictor: Ensemble | VolumeEnsemble, images: TestImages | Volumes, out: Path, cfg: Config) -> None:
     """Decode in processes, predict here, encode in threads, all at the same time."""
     waiting: deque[Future] = deque()
-    largest = sum(map(bytes_of_test_batch, predictor.inputs))
+    size, device = images.batch_bytes, predictor.device
     with (
-        Loader(images, test_batch, cfg.workers, largest, predictor.device, batch_size=cfg.test_batch) as loader,
+        Loader(images, images.collate, cfg.workers, size, device, batch_size=images.at_once) as loader,
         tqdm(total=len(images), desc=out.name, unit="image", disable=None) as bar,
         ThreadPoolExecutor(2) as pool,
     ):
-        for image, sizes, names, others in loader:
-            preds = predictor((image, *others), sizes)
-            for pred, size, name in zip(preds, sizes, names, strict=True):
-                waiting.append(
-                    pool.submit(write_maps, out, name, pred, size[0], size[1], cfg.labels, cfg.probabilities)
-                )
-            bar.update(len(names))
-            while len(waiting) > 4 * cfg.test_batch:  # a slow disk holds the network back, not the memory
+        for batch in loader:
+            for case, pred in zip(batch.cases, predictor(batch), strict=True):
+                waiting.append(pool.submit(case.write, out, case.finished(pred), cfg))
+            bar.update(len(batch.cases))
+            while len(waiting) > 4 * images.at_once:  # a slow disk holds the network back, not the memory
                 waiting.popleft().result()
         finish(waiting)
 
@@ -180,7 +193,7 @@ def finish(waiting: Iterable[Future]) -> None:
 
 def complete(out: Path, name: str, image: Path, cfg: Config) -> bool:
     """Whether every file that `write_maps` writes for an image is there and whole."""
-    return all(is_whole(path, image) for path in map_files(out, name, cfg.labels))
+    return all(is_whole(path, image) for path in files_of(cfg, out, name))
 
 
 if __name__ == "__main__":

@@ -15,17 +15,18 @@ from tqdm import tqdm
 
 import net
 from configs import Config, as_begun, errors_in_one_line, notes, outlived_output, parse, require_same, require_trainable
-from dataset import Batches, Data, HeldOut, bytes_of_test_batch, held_out_batch
+from dataset import Batches, to_train, to_validate
 from engine import checkpoint, distributed, earlier, lock, machine, optim, record
-from engine.inference import Predictor
+from engine.inference import Predictor, by_windows
 from engine.loading import Loader, silent
 from engine.log import Log
 from engine.precision import Precision
 from engine.state import State, keeps
 from engine.stop import Stop
 from engine.validation import better, chosen_by, validate
-from files import Pair, check_pairs, parts_of_run, write_split
+from files import Pair, check_pairs, parts_of_run, write_file, write_split
 from lossnet import TERMS, Criterion, LossNet, msnet_terms
+from volumes import planned
 
 WEIGHTS: dict[str, bool] = {"imagenet": True, "random": False}  # what else a Config says is a file
 
@@ -63,10 +64,11 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     torch.backends.cudnn.enabled = cfg.cudnn
     machine.seed_everything(cfg.seed)
     machine.keep_memory()
-    say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
-    for note in notes(cfg):
-        say(note)
     pairs = parts_of_run(cfg)
+    cfg, plan = distributed.from_first(team, lambda: planned(cfg, pairs.train, machine.memory(device)))
+    say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
+    for note in (*notes(cfg), *plan):
+        say(note)
     if cfg.check_data and team.writes:
         say(f"{cfg.datapath}: {check_pairs(pairs.train + pairs.validation, cfg.labels)}")
     distributed.wait()
@@ -76,7 +78,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
 
     # ---- what is trained, in the order in which it draws random numbers
     precision = Precision(cfg.amp, device, cfg.grad_clip)
-    layout = torch.channels_last if cfg.channels_last else torch.contiguous_format
+    layout = machine.layout(cfg.dims, cfg.channels_last)
     network = build_network(cfg, team, say).to(device, memory_format=layout)  # type: ignore[call-overload]
     criterion = build_criterion(cfg, device, layout)
     make = optim.OPTIMISERS["apex_sgd" if precision.apex_sgd and cfg.optimiser == "sgd" else cfg.optimiser]
@@ -97,7 +99,9 @@ def run(cfg: Config, team: distributed.Team) -> Path:
             earlier.set_aside(folder)
         record.write_record(folder / "config.json", cfg, device)
         write_split(folder / "split.json", pairs, cfg.start)
-    data = Data(cfg, pairs.train)
+        if plan and not cfg.resume:
+            write_file(folder / "plan.txt", "\n".join(plan) + "\n")
+    data = to_train(cfg, pairs.train)
     batches = Batches(len(data), cfg, team.rank, team.size)
     size = data.batch_bytes(-(-cfg.batch // team.size))
     loader = Loader(data, data.collate, cfg.workers, size, device, say, batch_sampler=batches)
@@ -153,7 +157,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
                 log.panel("train/image | mask | map", image, mask, net.probabilities(logits))
             if validates:
                 candidate = averaged.module if averaged else network
-                predictor = Predictor(candidate, device)
+                predictor = by_windows(cfg, [candidate], device) if cfg.dims == 3 else Predictor(candidate, device)
                 score = validate(predictor, held_out(pairs.validation, cfg, team), choice, team, log)
                 log.scalar(f"validation/{choice.score}", score)
                 line += f" | {choice.score}={score:.4f}"
@@ -168,20 +172,20 @@ def run(cfg: Config, team: distributed.Team) -> Path:
 
 def held_out(pairs: list[Pair], cfg: Config, team: distributed.Team) -> Loader:
     """What this process validates on: its share of the pairs, images and masks read in processes."""
-    data, size = HeldOut(pairs[team.rank :: team.size], cfg), bytes_of_test_batch(cfg)
+    data = to_validate(cfg, pairs[team.rank :: team.size])
     # training has said where shared memory is short
-    return Loader(data, held_out_batch, cfg.workers, size, team.device, silent, batch_size=cfg.test_batch)
+    return Loader(data, data.collate, cfg.workers, data.batch_bytes, team.device, silent, batch_size=data.at_once)
 
 
 def build_network(cfg: Config, team: distributed.Team, say: Callable) -> nn.Module:
     pretrained = False if cfg.start else WEIGHTS.get(cfg.backbone_weights, cfg.backbone_weights)
-    network = net.build(cfg.network, cfg.backbone, cfg.classes, pretrained)
+    network = net.build(cfg.network, cfg.backbone, cfg.classes, pretrained, **cfg.shape)
     if cfg.start and not cfg.resume:  # what is resumed comes whole out of last.pt
         say(net.start(network, cfg.start))
     for note in optim.notes(network, cfg):
         say(note)
-    for scale in (*cfg.scales, max(cfg.sides)):
-        network.require_shape((cfg.batch, 3, *cfg.sides_at(scale)))
+    for sides in (*map(cfg.sides_at, cfg.scales), cfg.sides):
+        network.require_shape((cfg.batch, cfg.inputs or 3, *sides))
     return distributed.synchronised(network, team, net.sync_batchnorm) if cfg.sync_batchnorm else network
 
 
@@ -191,7 +195,7 @@ def build_criterion(cfg: Config, device: torch.device, layout: torch.memory_form
     if cfg.lossnet_factor:
         lossnet = LossNet(WEIGHTS.get(cfg.lossnet_weights, cfg.lossnet_weights))
         lossnet = lossnet.to(device, memory_format=layout)  # type: ignore[call-overload]
-    terms = msnet_terms(lossnet, cfg.lossnet_factor, cfg.weighted_bce)
+    terms = msnet_terms(lossnet, cfg.lossnet_factor, cfg.weighted_bce, cfg.structure_factor)
     factors = {name: getattr(cfg, f"{name}_factor") for name in TERMS}
     return Criterion(terms | {name: (factor, TERMS[name]) for name, factor in factors.items() if factor})
 

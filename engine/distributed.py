@@ -8,12 +8,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
 
 
 class Team(NamedTuple):
@@ -77,6 +79,13 @@ def wait() -> None:
     if dist.is_initialized():
         patient: Any = dist.new_group(backend="gloo", timeout=timedelta(days=1))
         dist.barrier(patient)
+
+
+def from_first(team: Team, make: Callable[[], T]) -> T:
+    """What `make` gives in process 0, in all of them."""
+    found = make() if team.writes else None
+    wait()
+    return gathered(found)[0]
 
 
 def follow_first(network: nn.Module) -> None:

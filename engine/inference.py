@@ -1,7 +1,7 @@
 """Images in, maps out: the one way that validation and prediction run a network, and `load`, for use in Python."""
 
 from argparse import Namespace
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ from torch import Tensor, nn
 import net
 import weights
 from configs import Config, differences, of_run, record_beside
-from dataset import prepared
+from dataset import ImageCase, TestBatch, prepared
 from engine import checkpoint, machine
 from engine.precision import Precision
+from engine.windows import WindowPredictor
 from files import native_probabilities
 
 # what a checkpoint was trained with and an ensemble's members may have each to themselves
 OWN = ("network", "backbone", "size", "test_mean", "test_std")
+OWN_OF_VOLUMES = ("network", "widths", "strides", "width")
+SAME_FOR_VOLUMES = ("size", "spacing", "inputs", "intensity")  # what is read once for all
 
 
 class Predictor:
@@ -70,11 +73,13 @@ class Ensemble:
         self._reads = [distinct.index(mine) for mine in inputs]
         self.inputs = [cfgs[inputs.index(each)] for each in distinct]  # a Config for each kind of image that is read
 
-    def __call__(self, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-        """images: (N, 3, H, W) of each of `inputs`; sizes: native height and width of the N. N maps (C, h, w).
+    def __call__(self, batch: TestBatch) -> list[np.ndarray]:
+        """N maps (C, h, w) of a batch that holds N images for each of `inputs`.
 
         Maps of one size have their mean there, and that is h, w; those of several have it at native size.
         """
+        images = batch.image, *batch.others
+        sizes = [(case.height, case.width) for case in batch.cases if isinstance(case, ImageCase)]
         maps = [member(images[kind]) for member, kind in zip(self.members, self._reads, strict=True)]
         if len({pred.shape for pred in maps}) == 1:
             return [*torch.stack(maps).mean(0).numpy()]
@@ -84,40 +89,59 @@ class Ensemble:
         return [np.mean(of_image, 0) for of_image in zip(*native, strict=True)]
 
 
+class VolumeEnsemble:
+    """The same of volumes, which all members read alike."""
+
+    def __init__(self, windows: WindowPredictor, cfg: Config):
+        self._windows, self.device, self.inputs = windows, windows.device, [cfg]
+
+    def __call__(self, batch: TestBatch) -> list[Iterator[Tensor]]:
+        """Of each volume its slabs, see `WindowPredictor`."""
+        return self._windows(batch.image)
+
+
 def members(cfg: Config, snapshots: Sequence[Path], given: Collection[str]) -> list[Config]:
     """`cfg` for each checkpoint: network, backbone, size and statistics are its own run's, but for those `given`.
 
     cfg is the first one's; so is that of a file without a record. What is another's is said. ValueError for one of
-    other classes.
+    other classes, or that reads volumes otherwise.
     """
-    configs = [cfg]
+    configs, own_fields = [cfg], OWN if cfg.dims == 2 else OWN_OF_VOLUMES
     for snapshot in snapshots[1:]:
-        theirs = (None if {*OWN} <= {*given} else of_run(snapshot)) or cfg
-        for name in ("classes", "label_values"):
+        theirs = (None if {*own_fields} <= {*given} else of_run(snapshot)) or cfg
+        for name in ("classes", "label_values", *(SAME_FOR_VOLUMES if cfg.dims == 3 else ())):
             if name not in given and (was := getattr(theirs, name)) != (first := getattr(cfg, name)):
-                raise ValueError(
-                    f"{snapshot} was trained with {name} {was}, {snapshots[0]} with {first}; only maps of the same "
-                    "classes have a mean"
-                )
-        own = {name: getattr(theirs, name) for name in OWN if name not in given}
+                why = "only maps of the same classes have a mean"
+                if name in SAME_FOR_VOLUMES:
+                    why = f"a volume is read once for all of them: --{name} says how"
+                raise ValueError(f"{snapshot} was trained with {name} {was}, {snapshots[0]} with {first}; {why}")
+        own = {name: getattr(theirs, name) for name in own_fields if name not in given}
         if other := [f"{name} {value}" for name, value in own.items() if value != getattr(cfg, name)]:
             print(f"NOTE: {snapshot} predicts as its own run was: {', '.join(other)}")
         configs.append(cfg.changed(**own))
     return configs
 
 
-def ensemble(cfgs: Sequence[Config], snapshots: Sequence[Path]) -> Ensemble:
+def ensemble(cfgs: Sequence[Config], snapshots: Sequence[Path]) -> "Ensemble | VolumeEnsemble":
     """What `cfgs` say of prediction, with a checkpoint each. ValueError for one of another network."""
-    device = machine.device(cfgs[0].device)
+    device, first = machine.device(cfgs[0].device), cfgs[0]
 
-    def member(cfg: Config, snapshot: Path) -> Predictor:
-        network = net.load(net.build(cfg.network, cfg.backbone, cfg.classes), snapshot)
-        network.require_shape((cfg.test_batch, 3, *cfg.sides))
-        network = net.fold_batchnorm(network).to(device).to(memory_format=torch.channels_last)
-        views = cfg.test_amp, cfg.test_scales, cfg.test_flip
-        return Predictor(network, device, *views)
+    def network_of(cfg: Config, snapshot: Path) -> nn.Module:
+        network = net.load(net.build(cfg.network, cfg.backbone, cfg.classes, **cfg.shape), snapshot)
+        network.require_shape((cfg.test_batch, cfg.inputs or 3, *cfg.sides))
+        return net.fold_batchnorm(network).to(device)
 
-    return Ensemble([member(cfg, snapshot) for cfg, snapshot in zip(cfgs, snapshots, strict=True)], cfgs)
+    networks = [network_of(cfg, snapshot) for cfg, snapshot in zip(cfgs, snapshots, strict=True)]
+    if first.dims == 3:
+        return VolumeEnsemble(by_windows(first, networks, device), first)
+    views = first.test_amp, first.test_scales, first.test_flip
+    return Ensemble([Predictor(each.to(memory_format=torch.channels_last), device, *views) for each in networks], cfgs)
+
+
+def by_windows(cfg: Config, networks: Sequence[nn.Module], device: torch.device) -> WindowPredictor:
+    """What `cfg` says of the prediction of volumes."""
+    axes = cfg.mirror if cfg.test_flip else ()
+    return WindowPredictor(networks, device, cfg.sides, cfg.test_amp, cfg.overlap, axes, cfg.test_batch)
 
 
 def config_of(snapshot: Path) -> Config:
@@ -165,7 +189,7 @@ class ImagePredictor:
             raise ValueError(f"image is {image.dtype} of shape {image.shape}; expected uint8, (H, W, 3), RGB")
         height, width = image.shape[:2]
         inputs = [prepared(Image.fromarray(image), cfg)[None] for cfg in self._tensors.inputs]
-        (pred,) = self._tensors(inputs, [(height, width)])
+        (pred,) = self._tensors(TestBatch(inputs[0], [ImageCase("", height, width)], tuple(inputs[1:])))
         maps = native_probabilities(pred, height, width)
         return maps if len(maps) > 1 else maps[0]
 
@@ -184,4 +208,9 @@ def load(snapshot: str | Path | Sequence[str | Path], device: str = "auto", **fi
     for each, file in zip(cfgs, files, strict=True):
         for difference in differences(each, file):
             print(f"NOTE: {difference}")
-    return ImagePredictor(cfg, ensemble(cfgs, files))
+    predictors = ensemble(cfgs, files)
+    if not isinstance(predictors, Ensemble):
+        raise ValueError(
+            f"{files[0]} is of volumes: python prediction_rgb.py --snapshot FILE --images DIR --out DIR reads these"
+        )
+    return ImagePredictor(cfg, predictors)

@@ -124,9 +124,12 @@ class Log:
         """A picture for TensorBoard: image | mask | map, one example a row.
 
         image (N, 3, H, W) float of any range; mask, pred (N, C, H, W) in [0, 1]; of several classes each is a column.
+        Of volumes the middle of the last axis, and of several channels the first.
         """
         if not (self._writes and self._board):
             return
+        image, mask, pred = (x[..., x.shape[-1] // 2] if x.ndim == 5 else x for x in (image, mask, pred))
+        image = image if image.shape[1] == 3 else image[:, :1].expand(-1, 3, -1, -1)
         rows = []
         for picture, *greys in zip(image[:most].float().cpu(), mask.float().cpu(), pred.detach().float().cpu()):
             low, high = picture.min(), picture.max()

@@ -25,6 +25,18 @@ def device(name: str) -> torch.device:
     return found
 
 
+def memory(device: torch.device) -> int | None:
+    """Bytes of a GPU; None of a CPU."""
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+
+
+def layout(dims: int, channels_last: bool) -> torch.memory_format:
+    """The order in which images, or volumes, lie in memory."""
+    if not channels_last:
+        return torch.contiguous_format
+    return torch.channels_last if dims == 2 else torch.channels_last_3d
+
+
 def keep_memory() -> None:
     """Have glibc keep freed memory: to return and refault every layer's output costs a tenth of a CPU run."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None

@@ -15,7 +15,7 @@ from engine import distributed
 from engine.inference import Predictor
 from engine.loading import Loader
 from engine.log import Log
-from files import native_map
+from engine.windows import WindowPredictor
 from metrics import PROTOCOLS, Scores, lower_is_better
 
 
@@ -39,13 +39,14 @@ def chosen_by(cfg: Any) -> Choice:
     return Choice(cfg.val_protocol, score, cfg.labels.classes, cfg.labels.scored, cfg.tolerance)
 
 
-def validate(predictor: Predictor, held_out: Loader, choice: Choice, team: distributed.Team, log: Log) -> float:
+def validate(
+    predictor: Predictor | WindowPredictor, held_out: Loader, choice: Choice, team: distributed.Team, log: Log
+) -> float:
     """The score of the maps that prediction would write for the images held out, each scored by one process.
 
-    held_out: batches of this process's share, as `dataset.HeldOut` reads them: image (N, 3, H, W), and of each the
-    native (height, width), planes (C, h, w) uint8 and field of view (h, w) bool or None. Of several classes it is the
-    mean of those where it is defined, without the background, and the log gets each one's. A class that no mask shows
-    is none of them: a network that finds nothing would have a perfect score for it. NaN where it is defined nowhere.
+    held_out: batches of this process's share, as `dataset.to_validate` reads them. Of several classes it is the mean of
+    those where it is defined, without the background, and the log gets each one's. A class that no mask shows is none
+    of them: a network that finds nothing would have a perfect score for it. NaN where it is defined nowhere.
     """
     network = predictor.network
     distributed.follow_first(network)
@@ -65,28 +66,30 @@ def validate(predictor: Predictor, held_out: Loader, choice: Choice, team: distr
 
 
 def _scores(
-    predictor: Predictor, held_out: Loader, choice: Choice, team: distributed.Team, log: Log
+    predictor: Predictor | WindowPredictor, held_out: Loader, choice: Choice, team: distributed.Team, log: Log
 ) -> dict[str, Scores]:
     """Class -> the scores of this process's share; the first batch is drawn into the log."""
     scores = {name: Scores(choice.protocol, tolerance=choice.tolerance) for name in choice.classes}
-    quiet = None if team.writes else True
+    rules, quiet = PROTOCOLS[choice.protocol], None if team.writes else True
     with held_out, tqdm(total=held_out.count, desc="validate", unit="image", leave=False, disable=quiet) as bar:
-        for number, (image, sizes, gts, fields) in enumerate(held_out):
-            preds = predictor(image)
-            for pred, size, gt, within in zip(preds.numpy(), sizes, gts, fields, strict=True):
-                for of_class, plane, truth in zip(scores.values(), pred, gt, strict=True):
-                    grey = np.array(native_map(plane, *size))
-                    of_class.update(PROTOCOLS[choice.protocol].of_grey(grey), truth, within)
+        for number, batch in enumerate(held_out):
+            image, cases = batch.image, batch.cases
+            found = [case.maps(pred) for case, pred in zip(cases, predictor(image), strict=True)]
+            for case, maps in zip(cases, found, strict=True):
+                for of_class, plane, truth in zip(scores.values(), maps, case.planes, strict=True):
+                    of_class.update(rules.of_grey(plane), truth, case.within, **case.units)
             if number == 0:
-                log.panel("validation/image | mask | map", image, _small(gts, preds), preds)
-            bar.update(len(sizes))
+                truths = [case.pictures(case.planes) for case in cases]
+                maps = [case.pictures(maps) for case, maps in zip(cases, found, strict=True)]
+                log.panel("validation/image | mask | map", image, _small(truths, image), _small(maps, image))
+            bar.update(len(cases))
     return scores
 
 
-def _small(gts: Sequence[np.ndarray], preds: Tensor) -> Tensor:
-    """(N, C, H, W) float in [0, 1]: masks at the size of the maps."""
-    height, width = preds.shape[2:]
-    resized = [[cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in gt] for gt in gts]
+def _small(pictures: Sequence[Sequence[np.ndarray]], image: Tensor) -> Tensor:
+    """(N, C, H, W) float in [0, 1]: a picture of each class of N images, at the first two sides of theirs."""
+    height, width = image.shape[2:4]
+    resized = [[cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in of] for of in pictures]
     return torch.from_numpy(np.array(resized)) / 255
 
 

@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 SCRIPTS = {"train", "prediction_rgb", "test_score"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "train": {"configs", "files", "dataset", "net", "lossnet", "engine"},
+    "train": {"configs", "files", "dataset", "net", "lossnet", "engine", "volumes"},
     "prediction_rgb": {"configs", "files", "dataset", "engine", "weights"},
     "test_score": {"configs", "files", "report"},
     "configs": set(),
@@ -20,14 +20,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "net": {"weights"},
     "lossnet": {"weights"},
     "files": {"configs"},
-    "dataset": {"configs", "files", "augment"},
+    "volumes": {"configs", "files", "augment"},
+    "dataset": {"configs", "files", "augment", "volumes"},
     # weights has the one function that opens what torch.save wrote and runs no code; last.pt is such a file too
     "engine": {"metrics", "files", "weights"},
     "report": {"files", "metrics", "configs"},
 }
 MAY_IMPORT["tools"] = set(MAY_IMPORT) - SCRIPTS
-# its `load` makes a predictor of a run's own record
-ALSO = {"engine/inference.py": {"configs", "net", "dataset"}}
+# these two run a network; `load` makes a predictor of a run's own record
+ALSO = {"engine/inference.py": {"configs", "net", "dataset"}, "engine/windows.py": {"net"}}
 # what a machine with a GPU must have for `pytest -m gpu`: requirements.txt, pytest and hypothesis, matplotlib
 ON_ANY_MACHINE = {"torch", "torchvision", "numpy", "scipy", "cv2", "PIL", "tqdm", "tensorboard", "matplotlib"}
 ON_ANY_MACHINE |= {"nibabel", "pytest", "hypothesis", "tests", "recipe", *MAY_IMPORT, *sys.stdlib_module_names}

@@ -56,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for each in configs:
         # a process each: what one has allocated is not another's peak
         with get_context("spawn").Pool(1) as pool:
-            costs.append(pool.apply(measured, (each.network, each.backbone, each.classes, each.sides)))
-    height, width = cfg.sides
+            costs.append(pool.apply(measured, (each.network, each.backbone, each.classes, each.plane)))
+    height, width = cfg.plane
     print(f"{cfg.network} at {height} x {width}, {machine()}")
     print("\n".join(table(costs, extra.markdown)))
 

@@ -85,18 +85,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def export(cfg: Config, extra: Namespace) -> None:
     """Write the model and say how far it is from PyTorch; ValueError, and no file, where that is too far."""
     out: Path = extra.out
-    require_able(out.suffix, cfg.sides if extra.fixed else None)
+    require_able(out.suffix, cfg.plane if extra.fixed else None)
     pictures = pictures_of(extra.images)
     require_writable(out.parent, [out.name])
     network = net.load(net.build(cfg.network, cfg.backbone, cfg.classes), cfg.snapshot).eval()
-    network.require_shape((1, 3, *cfg.sides))
+    network.require_shape((1, 3, *cfg.plane))
     if network.resnet.fixed and not extra.fixed:
-        raise ValueError(f"backbone {cfg.backbone} takes {' x '.join(map(str, cfg.sides))} alone; --fixed exports that")
+        raise ValueError(f"backbone {cfg.backbone} takes {' x '.join(map(str, cfg.plane))} alone; --fixed exports that")
     if cfg.test_scales != (1.0,) or cfg.test_flip:
         print("NOTE: the model predicts one view; test_scales and test_flip are not in it")
-    program = captured(Model(copy.deepcopy(network), cfg.test_mean, cfg.test_std), cfg.sides if extra.fixed else None)
+    program = captured(Model(copy.deepcopy(network), cfg.test_mean, cfg.test_std), cfg.plane if extra.fixed else None)
     content, run = onnx_of(program) if out.suffix == ".onnx" else pt2_of(program)
-    sides = (cfg.sides,) if extra.fixed else (cfg.sides, *OTHER_SIDES)
+    sides = (cfg.plane,) if extra.fixed else (cfg.plane, *OTHER_SIDES)
     apart = {size: largest_difference(reference(network, cfg), run, pictures, size) for size in sides}
     for (height, width), value in apart.items():
         print(f"{height} x {width}: at most {value:.1e} from PyTorch on {len(pictures)} pictures")

@@ -61,11 +61,11 @@ def test_every_score_of_every_protocol_is_that_of_the_maps_that_prediction_would
     cfg, pairs = of_layers(layered, val_protocol=protocol, val_score=PROTOCOLS[protocol].names[0])
     expected = [Scores(protocol) for _ in range(2)]
     data = HeldOut(pairs, cfg)
-    for image, planes, within in (data[i] for i in range(3)):
-        pred = Predictor(network, ALONE.device)(image.image[None])[0].numpy()
+    for image, case, _ in (data[i] for i in range(3)):
+        pred = Predictor(network, ALONE.device)(image[None])[0].numpy()
         for scores, c in zip(expected, (1, 2), strict=True):
-            grey = np.array(native_map(pred[c], image.height, image.width))
-            scores.update(grey >= 128 if protocol == "volume" else grey, planes[c], within)
+            grey = np.array(native_map(pred[c], case.height, case.width))
+            scores.update(grey >= 128 if protocol == "volume" else grey, case.planes[c], case.within)
     for name in PROTOCOLS[protocol].names[::5]:
         mean = np.mean([scores.result()[name] for scores in expected])
         found = validated(network, pairs, dataclasses.replace(cfg, val_score=name), log)
@@ -75,15 +75,16 @@ def test_every_score_of_every_protocol_is_that_of_the_maps_that_prediction_would
 
 def test_a_held_out_pair_has_its_masks_as_they_are_scored_at_native_size(layered):
     cfg, pairs = of_layers(layered)
-    image, planes, within = HeldOut(pairs, cfg)[1]
-    assert (tuple(image.image.shape), image.height, image.width) == ((3, 64, 64), 50, 60)
+    image, case, _ = HeldOut(pairs, cfg)[1]
+    assert (tuple(image.shape), case.height, case.width) == ((3, 64, 64), 50, 60)
     labels = np.asarray(Image.open(layered / "masks" / "1.png"))
-    assert np.array_equal(planes, np.stack([(labels == value) * 255 for value in (0, 1, 2)]))
-    assert (within.dtype, within.shape, within.sum()) == (bool, (50, 60), 50 * 50)
-    assert HeldOut(find_pairs(layered), cfg)[1].within is None
+    assert np.array_equal(case.planes, np.stack([(labels == value) * 255 for value in (0, 1, 2)]))
+    assert (case.within.dtype, case.within.shape, case.within.sum()) == (bool, (50, 60), 50 * 50)
+    assert HeldOut(find_pairs(layered), cfg)[1].case.within is None
     (batch,) = train.held_out(pairs, cfg, ALONE)
-    assert (batch.image.shape, batch.sizes) == ((3, 3, 64, 64), [(50, 60)] * 3)
-    assert np.array_equal(batch.planes[1], planes) and np.array_equal(batch.within[1], within)
+    assert (batch.image.shape, [x[1:3] for x in batch.cases]) == ((3, 3, 64, 64), [(50, 60)] * 3)
+    assert np.array_equal(batch.cases[1].planes, case.planes)
+    assert np.array_equal(batch.cases[1].within, case.within)
 
 
 def test_each_process_reads_its_own_share(layered):

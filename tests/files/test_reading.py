@@ -52,7 +52,7 @@ def test_an_image_turned_by_exif_is_one_way_up_everywhere(tmp_path, write_png):
     assert files.read_image(tmp_path / "images" / "1.png").shape == (90, 60, 3)
     assert files.read_image(tmp_path / "images" / "1.png")[:30].mean() > 250
     sample = TestImages(tmp_path / "images", Config())[0]
-    assert (sample.height, sample.width) == (90, 60)
+    assert (sample.case.height, sample.case.width) == (90, 60)
     assert sample.image[0, :100].mean() > sample.image[0, 200:].mean() + 1
     write_png(tmp_path / "masks" / "1.png", blob(0, (60, 90)))
     with pytest.raises(ValueError, match=r"1\.png is 90x60 but its image .* is 60x90, turned as its EXIF says"):

@@ -1,0 +1,202 @@
+"""Volumes from a folder to a table: trained, stopped and gone on with, predicted onto their own grids, scored."""
+
+import dataclasses
+import itertools
+import json
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+import prediction_rgb
+import test_score
+import train
+from configs import Config
+from dataset import to_train
+from files import find_pairs, read_label_volume
+from metrics import Scores
+from tests.miniatures import LPS, OBLIQUE, hippocampus, label_volume, scan, volume
+from volumes import planned
+
+CLASSES = {"classes": 3, "label_values": (0, 1, 2), "class_names": ("background", "anterior", "posterior")}
+
+
+def tiny(folder, **fields) -> Config:
+    """A Config that trains on volumes in a moment."""
+    defaults = {
+        **{"datapath": str(folder / "Task04_Hippocampus"), "savepath": str(folder / "saved")},
+        **{"mapspath": str(folder / "maps"), "size": (8, 8, 8), "backbone": "volume", "backbone_weights": "random"},
+        **{"widths": (4, 4, 4, 4, 4), "strides": ("1", "2", "2", "1", "1"), "width": 4, "lossnet_factor": 0.0},
+        **{"protocol": "volume", "val_protocol": "volume", "val_score": "Dice"},
+        **{"batch": 2, "epoch": 2, "schedule": "constant", "workers": 0, "device": "cpu"},
+    }
+    return Config(**(defaults | CLASSES | fields))
+
+
+@pytest.fixture
+def task(tmp_path):
+    hippocampus(tmp_path, 6)
+    return tmp_path
+
+
+def flags(cfg: Config, *names: str) -> list[str]:
+    """Fields of a Config as one would type them."""
+    words = []
+    for name in names:
+        value = getattr(cfg, name)
+        words += [f"--{name}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return words
+
+
+def test_a_fold_is_trained_predicted_on_its_own_grids_and_scored(task, capsys):
+    cfg = tiny(task, size=(0, 0, 0), strides=(), folds=3, val_fraction=0.25, probabilities=True)
+    last = train.train(cfg)
+    record = json.loads((last.parent / "config.json").read_text())["config"]
+    assert record["spacing"] == [1, 1, 1] and record["inputs"] == 1 and min(record["size"]) > 0 and record["strides"]
+    assert "spacing = 1, 1, 1: mm, the median of" in (last.parent / "plan.txt").read_text()
+
+    where = flags(cfg, "datapath", "mapspath", "workers", "device", "probabilities")
+    prediction_rgb.main(["--snapshot", str(last), *where])
+    held_out = json.loads((last.parent / "split.json").read_text())["test"]
+    for name in held_out:
+        label, grid = read_label_volume(task / "maps" / "fold-1" / f"{name}.nii.gz")
+        source = nibabel.load(task / "Task04_Hippocampus" / "imagesTr" / f"{name}.nii.gz")
+        assert np.allclose(grid.affine, source.affine) and grid.shape == source.shape
+        of_classes = [task / "maps" / "fold-1" / c / f"{name}.nii.gz" for c in cfg.class_names]
+        probabilities = np.stack([nibabel.load(path).get_fdata() for path in of_classes])
+        np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-5)
+        assert np.array_equal(probabilities.argmax(0), label)
+    capsys.readouterr()
+    labels = str(task / "Task04_Hippocampus" / "labelsTr")
+    score = flags(cfg, "classes", "label_values", "class_names", "protocol")
+    test_score.main(["--gt", labels, "--pred", f"ours={task / 'maps' / 'fold-1'}", *score])
+    assert "mean of anterior, posterior, protocol volume" in capsys.readouterr().out
+
+
+def test_validation_is_the_score_of_what_is_predicted(task):
+    """The score that chooses a checkpoint is that of test_score.py on the files of prediction_rgb.py."""
+    pairs = find_pairs(task / "Task04_Hippocampus", volumes=True)
+    names = [pair.name for pair in pairs]
+    (task / "split.json").write_text(json.dumps({"train": names[:4], "validation": names[4:], "test": []}))
+    cfg = tiny(task, epoch=1, split=str(task / "split.json"), background=-1)  # so that no class is left out
+    last = train.train(cfg)
+    images = task / "images"
+    images.mkdir()
+    for pair in pairs[4:]:
+        shutil.copy(pair.image, images)
+    where = flags(cfg, "workers", "device")
+    prediction_rgb.main(["--snapshot", str(last), "--images", str(images), "--out", str(task / "out"), *where])
+    found = []
+    for value in (0, 1, 2):
+        scores = Scores("volume")
+        for pair in pairs[4:]:
+            label, _ = read_label_volume(task / "out" / pair.image.name)
+            gt, _ = read_label_volume(pair.masks[0])
+            scores.update(label == value, gt == value)
+        found.append(scores.result()["Dice"])
+    best = torch.load(last.parent / "last.pt", weights_only=True)["best"]
+    assert best == pytest.approx(np.mean(found), abs=1e-9) and best > 0
+
+
+def test_a_run_that_stops_goes_on_to_the_same_bits(task):
+    whole = train.train(tiny(task, savepath=str(task / "whole")))
+    train.train(tiny(task, epoch=1))
+    cfg = tiny(task, resume=True, size=(0, 0, 0), strides=())  # what was planned, or given, is as the run had it
+    ours = train.train(dataclasses.replace(cfg, resume_changed=("epoch",)))
+    expected, found = (torch.load(path, weights_only=True) for path in (whole, ours))
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_seed_gives_the_same_patches_on_any_number_of_workers(task, workers):
+    cfg = tiny(task, rotate=30, zoom=0.4, noise=0.1, gamma=0.5, cache=str(task / "cache"), patches=2)
+    cfg, _ = planned(cfg, find_pairs(cfg.datapath, volumes=True), None)
+    data = to_train(cfg, find_pairs(cfg.datapath, volumes=True))
+    assert len(data) == 12
+    keys = [(epoch, i) for epoch in range(2) for i in range(12)]
+    loader = torch.utils.data.DataLoader(
+        data, batch_sampler=[[key] for key in keys], collate_fn=data.collate, num_workers=workers
+    )
+    again = to_train(cfg, data.pairs)
+    for key, batch in zip(keys, loader, strict=True):
+        image, mask, name = again[key]
+        assert np.array_equal(batch.image[0], image) and np.array_equal(batch.mask[0], mask) and batch.names == [name]
+    different = [data[key][0] for key in keys]
+    assert all(not np.array_equal(a, b) for a, b in itertools.pairwise(different))
+
+
+def test_a_third_of_the_patches_is_about_a_class_and_masks_are_one_hot(task):
+    cfg = tiny(task, size=(3, 3, 3), foreground=1.0)
+    cfg, _ = planned(cfg, find_pairs(cfg.datapath, volumes=True), None)
+    data = to_train(cfg, find_pairs(cfg.datapath, volumes=True))
+    middles = [data[0, i][1][:, 1, 1, 1] for i in range(6)]
+    assert all(middle[0] == 0 for middle in middles)  # never the background
+    for i in range(6):
+        assert (data[1, i][1].sum(0) == 1).all()
+
+
+def test_a_channel_is_cut_at_the_percentiles_of_ct(tmp_path):
+    for i in range(3):
+        array = scan(i, scale=400) - 1000
+        volume(tmp_path / "imagesTr" / f"ct_{i}.nii.gz", array.astype(np.int16), LPS)
+        volume(tmp_path / "labelsTr" / f"ct_{i}.nii.gz", label_volume(values=(1,)), LPS)
+    cfg = tiny(tmp_path, datapath=str(tmp_path), classes=1, label_values=(), class_names=(), size=(0, 0, 0), strides=())
+    pairs = find_pairs(tmp_path, volumes=True)
+    cfg, lines = planned(cfg, pairs, None)
+    assert cfg.spacing == (0.8, 0.8, 5.0)
+    low, high = cfg.intensity[:2]
+    inside = np.concatenate(
+        [nibabel.load(p.image).get_fdata()[nibabel.load(p.masks[0]).get_fdata() > 0] for p in pairs]
+    )
+    assert (low, high) == pytest.approx(np.percentile(inside, (0.5, 99.5)), abs=1e-3)
+    assert any("CT" in line for line in lines)
+
+
+@pytest.mark.parametrize("affine", [LPS, OBLIQUE], ids=["LPS", "oblique"])
+def test_a_prediction_lies_over_its_source_whatever_the_orientation(tmp_path, affine, monkeypatch):
+    """A network that finds what is bright gives back the bright block, voxel on voxel, at another spacing too."""
+
+    class Bright(torch.nn.Module):
+        def forward(self, x):
+            return 8 * (x - 1)
+
+        def require_shape(self, shape):
+            pass
+
+    image = np.zeros((40, 36, 12), np.float32)
+    image[10:22, 6:15, 3:8] = 100
+    image += 1  # nothing of it is 0, which would be no tissue
+    source = volume(tmp_path / "images" / "a.nii.gz", image, affine)
+    monkeypatch.setattr("net.build", lambda *_, **__: Bright())
+    monkeypatch.setattr("net.load", lambda network, path: network)
+    monkeypatch.setattr("net.fold_batchnorm", lambda network: network)
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "model")
+    cfg = tiny(tmp_path, classes=1, label_values=(), class_names=(), spacing=(1.0, 1.0, 1.5), inputs=1)
+    names = "size", "backbone", "lossnet_factor", "protocol", "val_protocol", "val_score", "spacing", "strides"
+    words = flags(cfg, *names, "workers", "device")
+    prediction_rgb.main([*words, "--inputs=1", f"--snapshot={tmp_path / 'model'}", f"--images={tmp_path / 'images'}",
+                         f"--out={tmp_path / 'out'}"])  # fmt: skip
+    found, grid = read_label_volume(tmp_path / "out" / "a.nii.gz")
+    assert np.allclose(grid.affine, nibabel.load(source).affine, atol=1e-4)
+    scores = Scores("volume")
+    scores.update(found > 0, image > 100)
+    assert scores.result()["Dice"] > 0.85
+    centre = [np.argwhere(x).mean(0) for x in (found > 0, image > 100)]
+    assert np.abs(centre[0] - centre[1]).max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"backbone": "res2net50"}, "backbone is 'res2net50'; expected volume, where size is three sides"),
+        ({"lossnet_factor": 0.1}, "lossnet_factor is 0.1; expected 0.0 where size is three sides"),
+        ({"protocol": "official"}, "protocol is 'official'; expected volume"),
+        ({"size": 352}, "backbone is 'volume'; expected volume only where size is three sides"),
+        ({"inputs": 2, "intensity": (-1, 1, 0, 1)}, r"intensity is .* expected \(\) where there are several channels"),
+    ],
+)
+def test_what_is_of_images_is_refused_for_volumes(tmp_path, fields, message):
+    with pytest.raises(ValueError, match=message):
+        tiny(tmp_path, **fields)
