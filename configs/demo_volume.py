@@ -30,12 +30,14 @@ config = Config(
     label_values=(0, 1, 2),
     class_names=("background", "organ", "node"),
     batch=4,
-    epoch=30,
+    epoch=60,
     workers=2,
     before=("-m tools.demo_volumes data/demo_volume",),
     after=(
         "prediction_rgb.py configs/demo_volume.py --snapshot {savepath}/fold-1/model-{epoch}",
         "test_score.py --gt data/demo_volume/labelsTr --pred msnet={mapspath}/fold-1 --protocol volume "
         "--classes 3 --label_values 0,1,2 --class_names background,organ,node",
+        "-m tools.panels --images data/demo_volume/imagesTr --masks data/demo_volume/labelsTr "
+        "--maps map={mapspath}/fold-1 --label_values 0,1,2 --out {mapspath}/panel.png",
     ),
 )

@@ -1,5 +1,7 @@
 """Views of an example, ready to be drawn: a picture with its mask, or three middle slices of a volume."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -7,7 +9,7 @@ import nibabel
 import numpy as np
 
 from configs import Labels
-from files import Grid, Pair, read_image, read_label_volume, read_planes, read_volume
+from files import Grid, Pair, read_image, read_label_volume, read_planes, read_volume, require_same_grid
 from report.drawing import Colour
 
 
@@ -29,9 +31,20 @@ def views_of(pair: Pair, labels: Labels) -> list[View]:
     if not pair.is_volume:
         image = read_image(pair.image)
         return [View(image, read_planes(pair.masks, labels), image.shape[1::-1])]
-    volume, grid = read_volume(pair.channels)
-    label, _ = read_label_volume(pair.masks[0])
-    return _slices(_grey(volume[0]), label, grid, labels)
+    return views_of_volume(pair.channels, pair.masks[:1], labels)[0]
+
+
+def views_of_volume(channels: Sequence[Path], marked: Sequence[Path], labels: Labels) -> list[list[View]]:
+    """The three slices of a volume, once for each label volume, a mask or a map: all through the middle of the first.
+
+    ValueError for one that does not lie on the volume's grid.
+    """
+    volume, grid = read_volume(channels)
+    found = [read_label_volume(path) for path in marked]
+    for path, (_, other) in zip(marked, found, strict=True):
+        require_same_grid(path, other, channels[0], grid)
+    grey, middles = _grey(volume[0]), _middles(found[0][0], grid)
+    return [_slices(grey, label, grid, labels, middles) for label, _ in found]
 
 
 def outlined(view: View, colours: list[Colour | None], side: int) -> np.ndarray:
@@ -47,15 +60,23 @@ def outlined(view: View, colours: list[Colour | None], side: int) -> np.ndarray:
     return picture
 
 
-def _slices(grey: np.ndarray, label: np.ndarray, grid: Grid, labels: Labels) -> list[View]:
+def _middles(label: np.ndarray, grid: Grid) -> list[int]:
+    """Per axis, towards right, front and head, where half of what is labelled lies before; of nothing the half."""
+    to_ras = nibabel.orientations.io_orientation(grid.affine)
+    foreground, found = nibabel.orientations.apply_orientation(label, to_ras) > 0, []
+    for axis, side in enumerate(foreground.shape):
+        counts = np.cumsum(foreground.sum(tuple(other for other in range(3) if other != axis)))
+        found.append(int(np.searchsorted(counts, counts[-1] / 2)) if counts[-1] else side // 2)
+    return found
+
+
+def _slices(grey: np.ndarray, label: np.ndarray, grid: Grid, labels: Labels, middles: Sequence[int]) -> list[View]:
     to_ras = nibabel.orientations.io_orientation(grid.affine)
     grey, label = (nibabel.orientations.apply_orientation(array, to_ras) for array in (grey, label))
     step = [grid.spacing[int(axis)] for axis in np.argsort(to_ras[:, 0])]
-    foreground, views = label > 0, []
-    for axis in range(3):
+    views = []
+    for axis, middle in enumerate(middles):
         across, up = (other for other in range(3) if other != axis)
-        counts = np.cumsum(foreground.sum((across, up)))
-        middle = int(np.searchsorted(counts, counts[-1] / 2)) if counts[-1] else label.shape[axis] // 2
         flat, marked = (_upright(np.take(array, middle, axis), across) for array in (grey, label))
         planes = labels.planes(marked) if labels.values else np.where(marked, np.uint8(255), np.uint8(0))[None]
         extent = label.shape[across] * step[across], label.shape[up] * step[up]

@@ -5,6 +5,7 @@ import itertools
 import json
 import shutil
 
+import cv2
 import nibabel
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from dataset import to_train
 from files import find_pairs, read_label_volume
 from metrics import Scores
 from tests.miniatures import LPS, OBLIQUE, hippocampus, label_volume, scan, volume
+from tools import panels
 from volumes import planned
 
 CLASSES = {"classes": 3, "label_values": (0, 1, 2), "class_names": ("background", "anterior", "posterior")}
@@ -200,3 +202,22 @@ def test_a_prediction_lies_over_its_source_whatever_the_orientation(tmp_path, af
 def test_what_is_of_images_is_refused_for_volumes(tmp_path, fields, message):
     with pytest.raises(ValueError, match=message):
         tiny(tmp_path, **fields)
+
+
+@pytest.mark.parametrize("values", ["", "0,1,2"])
+def test_a_panel_draws_the_same_slices_with_the_outlines_of_mask_and_map(task, monkeypatch, values):
+    root = task / "Task04_Hippocampus"
+    maps = task / "maps"
+    for path in sorted((root / "labelsTr").glob("h*.nii.gz")):
+        label = nibabel.load(path).get_fdata()
+        volume(maps / path.name, (label * (path.name != "hippocampus_000.nii.gz")).astype(np.uint8))
+    out = task / "panel" / "p.png"
+    words = ["--images", root / "imagesTr", "--masks", root / "labelsTr", "--maps", maps, "--out", out, "--most", 2]
+    monkeypatch.setattr("sys.argv", ["panels", *map(str, words), *([f"--label_values={values}"] if values else [])])
+    panels.main()
+    sheet = cv2.imread(str(out))[20 + panels.GAP :]
+    rows = np.split(sheet, 2)
+    empty, whole = (np.array_equal(*np.split(row, 2, 1)) for row in rows)
+    assert whole and not empty  # a map that is its mask, and one that finds nothing
+    colours = {tuple(pixel) for pixel in rows[1].reshape(-1, 3)[:, :].tolist() if len({*pixel}) > 1}
+    assert len(colours) == (2 if values else 1)

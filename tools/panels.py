@@ -1,4 +1,4 @@
-"""Pictures to look at before the scores: rows of image | mask | map.
+"""Pictures to look at before the scores: rows of image | mask | map; of volumes three slices, with outlines.
 
 python -m tools.panels --images DIR --masks DIR --maps [NAME=]DIR [--maps ...] --out FILE.png [--most N]
                        [--label_values 0,80,160,255] [--observer WORD]
@@ -14,6 +14,7 @@ import numpy as np
 
 from configs import BINARY, Labels, errors_in_one_line, print_anywhere
 from files import (
+    are_volumes,
     by_image,
     find_images,
     find_masks,
@@ -30,6 +31,7 @@ from files import (
 )
 from report.arguments import methods_of, numbers
 from report.drawing import COLOURS, Colour, evenly, in_colours
+from report.slices import outlined, views_of_volume
 
 HEIGHT = 160  # of every cell, in pixels
 GAP = 4
@@ -51,7 +53,8 @@ def main() -> None:
         write_panel(given.images, given.masks, maps, given.out, given.most, Labels(given.label_values), given.observer)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    print(f"{given.out}: {' | '.join(('image', 'mask', *maps))}")
+    first = () if are_volumes(given.images) else ("image",)
+    print(f"{given.out}: {' | '.join((*first, 'mask', *maps))}")
 
 
 def write_panel(
@@ -67,10 +70,12 @@ def write_panel(
 
     Folders as for scoring: masks and maps named like the images, or with a suffix. Label images are drawn in colours.
     """
-    pictures = find_images(images)
-    names = {"mask": by_image(pictures, find_masks(masks, observer=observer), observer)}
+    volumes = are_volumes(images)
+    files = find_images(images, True) if volumes else {n: (path,) for n, path in find_images(images).items()}
+    pictures = {name: channels[0] for name, channels in files.items()}
+    names = {"mask": by_image(pictures, find_masks(masks, observer=observer, volumes=volumes), observer)}
     names |= {
-        title: by_image(pictures, {name: (path,) for name, path in list_images(folder).items()})
+        title: by_image(pictures, {name: (path,) for name, path in list_images(folder, volumes=volumes).items()})
         for title, folder in maps.items()
     }
     require_apart(out.parent, folders_of(pictures))
@@ -81,8 +86,12 @@ def write_panel(
         raise ValueError(
             f"no image of {images} has a mask in {masks} and a map in {', '.join(map(str, maps.values()))}"
         )
-    values = {title: 0 if labels.values else mask_value(list_images(folder).values()) for title, folder in maps.items()}
     chosen = evenly(shared, most)
+    if volumes:
+        rows = [_volume_row(files[name], [found[name][0] for found in names.values()], labels) for name in chosen]
+        _write(out, [*names], rows)
+        return
+    values = {title: 0 if labels.values else mask_value(list_images(folder).values()) for title, folder in maps.items()}
     colours = _colours(names["mask"][chosen[0]], labels)
     rows = [
         [
@@ -91,10 +100,24 @@ def write_panel(
         ]
         for name in chosen
     ]
+    _write(out, ["image", *names], rows)
+
+
+def _write(out: Path, titles: Sequence[str], rows: Sequence[list[np.ndarray]]) -> None:
     width = max(cell.shape[1] for row in rows for cell in row)
-    titles = [_title(title, width) for title in ("image", *names)]
-    sheet = [_row(titles, width), *(_row(row, width) for row in rows)]
+    sheet = [_row([_title(title, width) for title in titles], width), *(_row(row, width) for row in rows)]
     write_picture(out, np.concatenate(sheet)[..., ::-1])
+
+
+def _volume_row(channels: Sequence[Path], marked: Sequence[Path], labels: Labels) -> list[np.ndarray]:
+    """Of the mask and of each map, three slices through the middle of the mask, with the outlines of the classes."""
+    drawn = dict(zip(labels.values[1:], cycle(COLOURS.values())))  # the first is what surrounds the others
+    of_planes = [drawn.get(value) for value in labels.values] or [next(iter(COLOURS.values()))]
+    cells = []
+    for views in views_of_volume(channels, marked, labels):
+        slices = [_cell(outlined(view, of_planes, HEIGHT)[..., ::-1]) for view in views]
+        cells.append(np.concatenate(slices, 1))
+    return cells
 
 
 def _colours(mask: Sequence[Path], labels: Labels) -> dict[int, Colour]:
