@@ -20,5 +20,4 @@ config = Config(
     batch=9,
     epoch=300,
     cache="cache/msd_hippocampus",
-    mirror=(),  # left and right hippocampi are not told apart, but front and back are
 )

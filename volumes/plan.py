@@ -1,7 +1,7 @@
 """A plan of a run on volumes, from the data: what its Config leaves open, each number with its reason."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,28 +31,27 @@ def planned(cfg: Config, pairs: Sequence[Pair], memory: int | None) -> tuple[Con
     found: dict[str, Any] = {}
     lines: list[str] = []
 
-    def plan(name: str, value: Any, why: str) -> None:
-        now = getattr(cfg, name)
-        is_open = not now or now == (0, 0, 0)
-        if is_open:
+    def plan(name: str, make: Callable[[], Any]) -> Any:
+        value, why = getattr(cfg, name), "as the Config says"
+        if not value or value == (0, 0, 0):
+            value, why = make()
             found[name] = value
-        shown = value if is_open else now
-        words = ", ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in np.atleast_1d(shown).tolist())
-        lines.append(f"{name} = {words or 'none'}: {why if is_open else 'as the Config says'}")
+        words = ", ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in np.atleast_1d(value).tolist())
+        lines.append(f"{name} = {words or 'none'}: {why}")
+        return value
 
     grids = [read_grid(pair.image) for pair in pairs]
     spacings = np.array([turned_spacing(grid) for grid in grids])
-    plan("spacing", _spacing(spacings), f"mm, the median of {len(pairs)} volumes")
-    spacing = found.get("spacing", cfg.spacing)
-    plan("inputs", *_channels(pairs))
-    plan("intensity", *_intensity(cfg, pairs))
+    spacing = plan("spacing", lambda: (_spacing(spacings), f"mm, the median of {len(pairs)} volumes"))
+    inputs = plan("inputs", lambda: _channels(pairs))
+    plan("intensity", lambda: _intensity(cfg, pairs))
     extents = np.array([turned_shape(grid) for grid in grids]) * spacings
     median = tuple(max(1, round(float(mm))) for mm in np.median(extents, 0) / spacing)
     room = ON_CPU if memory is None else int(VOXELS * memory / 8e9)
-    patch = _patch(median, spacing, room // (cfg.batch * found.get("inputs", cfg.inputs)))
-    plan("size", patch, f"voxels; the median volume has {'x'.join(map(str, median))}, a step room for {room} in all")
-    patch = found.get("size", cfg.size)
-    plan("strides", _strides(patch, spacing), f"until about {COARSEST} voxels are left of a side, thick ones later")
+    has = f"voxels; the median volume has {'x'.join(map(str, median))}, a step room for {room} in all"
+    patch = plan("size", lambda: (_patch(median, spacing, room // (cfg.batch * inputs)), has))
+    deep = f"until about {COARSEST} voxels are left of a side, thick ones later"
+    plan("strides", lambda: (_strides(patch, spacing), deep))
     return replace(cfg, **found), lines
 
 
