@@ -1,8 +1,8 @@
 """What experiments on volumes share: nnU-Net's recipe [Nature Methods 2021], for `Config(**RECIPE, ...)`.
 
 Spacing, patch, strides and intensities are planned from the data (plan.txt beside the run); each is a field too.
-A network of volumes is ours: nothing published is a 3D MSNet or M2SNet. The test labels of the Decathlon (configs/msd_*)
-are not public: the five folds of its training sets are trained, predicted and scored.
+A network of volumes is ours: nothing published is a 3D MSNet or M2SNet. Of the Decathlon (configs/msd_*) the labels of
+the test volumes are not public: the five folds of its training sets are trained, predicted and scored.
 """
 
 from typing import Any
