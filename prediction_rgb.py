@@ -18,10 +18,10 @@ from typing import Any
 from tqdm import tqdm
 
 import weights
-from configs import SETTINGS, Config, differences, errors_in_one_line, outlived_output, parse, recorded
+from configs import OF_VOLUMES, SETTINGS, Config, differences, errors_in_one_line, outlived_output, parse, recorded
 from dataset import TestImages, Volumes, to_predict
 from engine import checkpoint, machine
-from engine.inference import OWN, OWN_OF_VOLUMES, Ensemble, VolumeEnsemble, config_of_flags, ensemble, members
+from engine.inference import OWN, Ensemble, VolumeEnsemble, config_of_flags, ensemble, members
 from engine.loading import Loader
 from files import (
     Files,
@@ -87,7 +87,8 @@ def predict_sets(cfg: Config, extra: Namespace) -> None:
     else:
         sets = {Path(cfg.mapspath, name): images_of(cfg, Path(cfg.testpath, name)) for name in cfg.testsets}
     # a config file says all; without one each checkpoint has what its own run had, but for the flags
-    given = [name for name in (*OWN, *OWN_OF_VOLUMES) if extra.config or getattr(extra, name) is not None]
+    flags = [name for name, value in vars(extra).items() if value is not None]
+    given = {*flags, *(OWN if extra.config and cfg.dims == 2 else ())}
     cfgs = members(cfg, snapshots, given)
     for note in (note for pair in zip(cfgs, snapshots, strict=True) for note in differences(*pair)):
         print(f"NOTE: {note}")
@@ -141,11 +142,11 @@ def predict(cfgs: Sequence[Config], sets: dict[Path, dict[str, Files]], skip_exi
     # ---- from here on files are written
     for out, files in sets.items():
         images = firsts(files)
-        prints = {name: fingerprint(image) for name, image in images.items()}
+        prints = {name: "+".join(map(fingerprint, channels)) for name, channels in files.items()}
         known = record_of(out).get("images", {}) if skip_existing else {}
         there = {n for n, image in images.items() if known.get(n) == prints[n] and complete(out, n, image, cfg)}
         # what will be replaced goes first: the record is of these pictures and this checkpoint
-        for path in (path for name in images.keys() - there for path in files_of(cfg, out, name)):
+        for path in (path for name in images.keys() - there for path in files_of(cfg, out, name, all_kinds=True)):
             path.unlink(missing_ok=True)
         write_maps_record(out, settings, known | prints)
         missing = {name: channels for name, channels in files.items() if name not in there}
@@ -163,7 +164,8 @@ def source(cfgs: Sequence[Config]) -> dict[str, Any]:
     names, hashes = zip(*((str(file), weights.sha256(file)) for file in files), strict=True)
     several = len(names) > 1
     proof = {"snapshot": names if several else names[0], "sha256": hashes if several else hashes[0]}
-    settings = {name: [getattr(cfg, name) for cfg in cfgs] for name in SETTINGS}
+    names_of = SETTINGS if cfgs[0].dims == 2 else (*SETTINGS, *OF_VOLUMES)
+    settings = {name: [getattr(cfg, name) for cfg in cfgs] for name in names_of}
     return proof | {name: each[0] if each == each[:1] * len(each) else each for name, each in settings.items()}
 
 

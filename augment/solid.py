@@ -40,29 +40,34 @@ def motion(
     return matrix * mm[None] / mm[:, None] if moved else None
 
 
-def patch_of(volume: np.ndarray, centre: np.ndarray, size: Sequence[int], matrix: np.ndarray | None) -> np.ndarray:
-    """(C, *size) of (C, *space) about a voxel: the channels linear, the last, labels, nearest; 0 outside."""
+def patch_of(
+    volume: np.ndarray, centre: np.ndarray, size: Sequence[int], matrix: np.ndarray | None, outside: int = 0
+) -> np.ndarray:
+    """(C, *size) of (C, *space) about a voxel: the channels linear, the last, labels, nearest.
+
+    What comes in from outside is 0, of the labels `outside`.
+    """
     half = (np.asarray(size) - 1) / 2
     if matrix is None:
         start = np.round(centre - half).astype(int)
-        return _cut(volume, start, size)
+        return _cut(volume, start, size, outside)
     offset = centre - matrix @ half
-    orders = [1] * (len(volume) - 1) + [0]
-    return np.stack(
-        [
-            ndimage.affine_transform(channel, matrix, offset, tuple(size), order=order, mode="constant")
-            for channel, order in zip(volume, orders, strict=True)
-        ]
-    )
+
+    def moved(channel: np.ndarray, order: int, border: float) -> np.ndarray:
+        return ndimage.affine_transform(channel, matrix, offset, tuple(size), order=order, mode="constant", cval=border)
+
+    return np.stack([*(moved(channel, 1, 0) for channel in volume[:-1]), moved(volume[-1], 0, outside)])
 
 
-def _cut(volume: np.ndarray, start: np.ndarray, size: Sequence[int]) -> np.ndarray:
+def _cut(volume: np.ndarray, start: np.ndarray, size: Sequence[int], outside: int) -> np.ndarray:
     space = volume.shape[1:]
     low, high = np.maximum(start, 0), np.minimum(start + size, space)
     x, y, z = (slice(a, max(a, b)) for a, b in zip(low, high))
     inside = volume[:, x, y, z]
     around = [(0, 0)] + [(int(a - s), int(s + n - max(a, b))) for a, b, s, n in zip(low, high, start, size)]
-    return np.pad(inside, around) if any(map(any, around)) else inside.copy()
+    if not any(map(any, around)):
+        return inside.copy()
+    return np.concatenate((np.pad(inside[:-1], around), np.pad(inside[-1:], around, constant_values=outside)))
 
 
 # -------------------------------------------------------------------------------------------------------- appearance

@@ -4,12 +4,13 @@ from configs.agreement import as_begun, mixes, notes, require_same, require_trai
 from configs.command_line import load, parse, print_anywhere
 from configs.config import MAY_CHANGE, ORIGINAL, POLYP_TESTSETS, Config, one_side
 from configs.labels import BINARY, Labels
-from configs.recorded import SETTINGS, differences, of_run, record_beside, recorded
+from configs.recorded import OF_VOLUMES, SETTINGS, differences, of_run, record_beside, recorded
 from configs.terminal import errors_in_one_line, outlived_output
 
 __all__ = [
     "BINARY",
     "MAY_CHANGE",
+    "OF_VOLUMES",
     "ORIGINAL",
     "POLYP_TESTSETS",
     "SETTINGS",

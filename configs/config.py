@@ -57,7 +57,7 @@ five_strides = rule(
     "five, each 1 or 2 or such as 1x2x2",
 )
 four = rule(lambda ct: not ct or (len(ct) == 4 and ct[0] < ct[1] and ct[3] > 0), "lowest, highest, mean and std")
-axes = rule(lambda which: {*which} <= {0, 1, 2}, "among 0, 1, 2")
+axes = rule(lambda which: {*which} <= {0, 1, 2} and len({*which}) == len(which), "among 0, 1, 2, each once")
 
 
 def one_to_three(size: int | tuple[int, ...]) -> str | None:
@@ -248,6 +248,8 @@ class Config:
     def _check_together(self) -> None:
         """The rules that more than one field makes."""
         self._require("val_fraction", not (self.val_fraction and self.valpath), "0 where valpath is given")
+        factors = self.structure_factor, self.lossnet_factor, self.dice_factor, self.cross_entropy_factor
+        self._require("structure_factor", any(factors), "above 0, or another loss")
         for name in self.resume_changed:
             self._require("resume_changed", name in self.__dataclass_fields__, "names of fields")
         self._require("fold", 1 <= self.fold <= max(1, self.folds), f"from 1 to folds, {self.folds}")
@@ -265,6 +267,8 @@ class Config:
     def _check_solid(self) -> None:
         """What is of images has no meaning for volumes, and is refused in place of being left aside."""
         self._require("backbone", self.backbone == "volume", "volume, where size is three sides")
+        self._require("cache", self.cache != "ram", "a folder, where size is three sides")
+        self._require("label_values", self.label_values != (0,), "a value above 0 for one class")
         self._require("intensity", not self.intensity or self.inputs < 2, "() where there are several channels")
         for name in ("val_protocol", "protocol"):
             self._require(name, getattr(self, name) == "volume", "volume, where size is three sides")

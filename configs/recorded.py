@@ -16,6 +16,10 @@ SETTINGS = (
 )
 
 
+# and of volumes
+OF_VOLUMES = ("spacing", "inputs", "intensity", "widths", "strides", "width", "mirror", "overlap")
+
+
 def record_beside(snapshot: str | Path) -> Path:
     """Where the record of the run that wrote a checkpoint is, if it has one."""
     return Path(snapshot).with_name("config.json")
@@ -87,4 +91,7 @@ def _what_maps_depend_on(fields: dict[str, Any]) -> dict[str, Any]:
     """Of a Config's or a record's fields, in one form: a square's side, lists, the names of classes without any."""
     values = list(fields["label_values"])
     names = list(fields["class_names"]) or list(map(str, values))
-    return {"size": one_side(fields["size"]), "label_values": values, "class_names": names}
+    found = {"size": one_side(fields["size"]), "label_values": values, "class_names": names}
+    if found["size"] == 0 or (isinstance(found["size"], tuple) and len(found["size"]) == 3):
+        found |= {name: list(fields[name]) for name in ("spacing", "intensity", "strides", "widths") if name in fields}
+    return found

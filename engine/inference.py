@@ -156,6 +156,11 @@ def config_of(snapshot: Path) -> Config:
     if not snapshot.is_file():
         return Config()
     network, backbone, classes = net.kind_of(weights.load(snapshot))
+    if backbone == "volume":
+        raise ValueError(
+            f"{snapshot} is of volumes and has no config.json beside it, which says its size, spacing and strides; "
+            "keep the two together"
+        )
     told: dict[str, Any] = {key: name for key, name in (("network", network), ("backbone", backbone)) if name}
     if classes > 1:
         told |= {"classes": classes, "label_values": tuple(range(classes))}

@@ -10,6 +10,7 @@ from files.grids import Grid, require_same_grid
 from files.listing import are_volumes, left_aside, list_images
 from files.lists import Parts, fingerprint, read_split, require_unseen, seen_by, write_split
 from files.maps import (
+    PROBABILITIES,
     files_of,
     is_whole,
     map_files,
@@ -46,6 +47,7 @@ from files.writing import (
 )
 
 __all__ = [
+    "PROBABILITIES",
     "Check",
     "DiskCache",
     "Files",

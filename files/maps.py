@@ -17,6 +17,7 @@ from files.volumes import read_volume
 from files.writing import write_file, write_picture
 
 RECORD = "maps.json"
+PROBABILITIES = "probabilities"  # of volumes, beside their labels
 
 
 def native_map(pred: np.ndarray, height: int, width: int) -> Image.Image:
@@ -66,16 +67,16 @@ def map_files(folder: Path, name: str, labels: Labels = BINARY) -> list[Path]:
 
 
 def volume_files(folder: Path, name: str, labels: Labels = BINARY, probabilities: bool = False) -> list[Path]:
-    """Of a volume <folder>/<name>.nii.gz, its labels; and <folder>/<class>/<name>.nii.gz, its probabilities."""
-    of_classes = [folder / place for place in labels.names or ("probability",)] if probabilities else []
+    """Of a volume <folder>/<name>.nii.gz, its labels; and <folder>/probabilities/<class>/<name>.nii.gz."""
+    of_classes = [folder / PROBABILITIES / place for place in labels.names or ("object",)] if probabilities else []
     return [place / f"{name}.nii.gz" for place in (folder, *of_classes)]
 
 
-def files_of(cfg: Config, folder: Path, name: str) -> list[Path]:
-    """What prediction writes of an image or of a volume."""
+def files_of(cfg: Config, folder: Path, name: str, all_kinds: bool = False) -> list[Path]:
+    """What prediction writes of an image or of a volume; `all_kinds`: what it may have written before, too."""
     if cfg.dims == 2:
         return map_files(folder, name, cfg.labels)
-    return volume_files(folder, name, cfg.labels, cfg.probabilities)
+    return volume_files(folder, name, cfg.labels, cfg.probabilities or all_kinds)
 
 
 def is_whole(path: Path, image: Path) -> bool:

@@ -137,7 +137,7 @@ def _grid(path: str | Path, image: nibabel.Nifti1Image) -> Grid:
 
 def require_finite(path: str | Path, array: np.ndarray) -> None:
     """ValueError where an array holds NaN or infinity; counted only then, for that takes memory."""
-    if array.dtype.kind == "f" and not np.isfinite(array.min() + array.max()):
+    if array.dtype.kind == "f" and not np.isfinite((array.min(), array.max())).all():
         count = np.count_nonzero(~np.isfinite(array))
         raise ValueError(
             f"{path} holds {count} of {array.size} voxels that are NaN or infinite; nobody knows what to put there: "

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from configs import BINARY, Labels
 from files import (
+    PROBABILITIES,
     are_volumes,
     by_image,
     find_masks,
@@ -143,7 +144,7 @@ def pair(job: Job, which: Which = ALL, prefer_labels: bool = False) -> None:
             raise ValueError(f"maps and masks are the same folder, {job.maps}")
         folder, job.maps_are_labels = maps_of(job, prefer_labels)
         volumes = are_volumes(gt_folder)
-        maps = list_images(folder, volumes=volumes)
+        maps = list_images(folder, [folder / PROBABILITIES] if volumes else (), volumes)
         fields: dict[str, Path | None] = {}
         if which.field_of_view or job.only is not None:
             found = find_pairs(job.gt, *which, volumes=volumes)

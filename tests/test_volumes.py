@@ -19,8 +19,10 @@ from dataset import to_train
 from files import find_pairs, read_label_volume
 from metrics import Scores
 from tests.miniatures import LPS, OBLIQUE, hippocampus, label_volume, scan, volume
+from tests.volumes.test_frame import grid
 from tools import panels
-from volumes import planned
+from volumes import frame_of, planned
+from volumes.reading import values
 
 CLASSES = {"classes": 3, "label_values": (0, 1, 2), "class_names": ("background", "anterior", "posterior")}
 
@@ -66,7 +68,7 @@ def test_a_fold_is_trained_predicted_on_its_own_grids_and_scored(task, capsys):
         label, grid = read_label_volume(task / "maps" / "fold-1" / f"{name}.nii.gz")
         source = nibabel.load(task / "Task04_Hippocampus" / "imagesTr" / f"{name}.nii.gz")
         assert np.allclose(grid.affine, source.affine) and grid.shape == source.shape
-        of_classes = [task / "maps" / "fold-1" / c / f"{name}.nii.gz" for c in cfg.class_names]
+        of_classes = [task / "maps" / "fold-1" / "probabilities" / c / f"{name}.nii.gz" for c in cfg.class_names]
         probabilities = np.stack([nibabel.load(path).get_fdata() for path in of_classes])
         np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-5)
         assert np.array_equal(probabilities.argmax(0), label)
@@ -197,6 +199,8 @@ def test_a_prediction_lies_over_its_source_whatever_the_orientation(tmp_path, af
         ({"protocol": "official"}, "protocol is 'official'; expected volume"),
         ({"size": 352}, "backbone is 'volume'; expected volume only where size is three sides"),
         ({"inputs": 2, "intensity": (-1, 1, 0, 1)}, r"intensity is .* expected \(\) where there are several channels"),
+        ({"cache": "ram"}, "cache is 'ram'; expected a folder"),
+        ({"structure_factor": 0.0}, "structure_factor is 0.0; expected above 0, or another loss"),
     ],
 )
 def test_what_is_of_images_is_refused_for_volumes(tmp_path, fields, message):
@@ -221,3 +225,67 @@ def test_a_panel_draws_the_same_slices_with_the_outlines_of_mask_and_map(task, m
     assert whole and not empty  # a map that is its mask, and one that finds nothing
     pure = {tuple(pixel) for pixel in rows[1].reshape(-1, 3).tolist() if (min(pixel), max(pixel)) == (0, 255)}
     assert len(pure) == (2 if values else 1)  # outlines are resized, and mixed with the grey beside them
+
+
+def first_pair(task):
+    return find_pairs(task / "Task04_Hippocampus", volumes=True)[:1]
+
+
+def test_one_class_is_its_own_value_from_training_to_scores(task):
+    """Of labels 0, 1 and 2 the class 2 alone: what is trained on, validated, written and scored."""
+    one = {"classes": 1, "label_values": (2,), "class_names": ("posterior",)}
+    cfg, _ = planned(tiny(task, **one), find_pairs(task / "Task04_Hippocampus", volumes=True), None)
+    data = to_train(dataclasses.replace(cfg, size=(12, 10, 8), foreground=0.0), first_pair(task))
+    _, mask, _ = data[0, 0]
+    assert mask.sum() == 48  # label 1 has as many more
+    assert np.array_equal(values(np.array([0, 1], np.uint8), cfg.labels), [0, 2])
+    with pytest.raises(ValueError, match="label_values is .0,.; expected a value above 0"):
+        tiny(task, classes=1, label_values=(0,), class_names=())
+
+
+def test_what_surrounds_a_volume_is_the_background_whatever_its_place(task):
+    cfg = tiny(task, label_values=(2, 1, 0), class_names=("c", "b", "a"), size=(20, 20, 20), foreground=0.0)
+    cfg, _ = planned(cfg, first_pair(task), None)
+    data = to_train(cfg, first_pair(task))
+    _, mask, _ = data[0, 0]
+    assert (mask[:, 0, 0, 0] == (0, 0, 1)).all()
+    turned = to_train(dataclasses.replace(cfg, rotate=180.0), data.pairs)
+    for i in range(20):
+        assert turned[i, 0][1][:2].sum() < 200  # 96 voxels of both, and no corner
+
+
+def test_maps_of_other_settings_are_not_taken_for_these(task, capsys):
+    last = train.train(tiny(task, epoch=1))
+    images = task / "Task04_Hippocampus" / "imagesTs"
+    words = ["--snapshot", str(last), "--images", str(images), "--out", str(task / "out"), "--workers=0"]
+    prediction_rgb.main([*words, "--probabilities", "True"])
+    (map_,) = (task / "out").glob("*.nii.gz")
+    inside = [*(task / "out" / "probabilities").glob("*/*.nii.gz")]
+    assert len(inside) == 3
+    for changed in ("--spacing=2,2,2", "--overlap=0.1", "--mirror=0"):
+        with pytest.raises(ValueError, match="holds other maps than these would be"):
+            prediction_rgb.main([*words, "--probabilities", "True", "--skip-existing", changed])
+    prediction_rgb.main([*words, "--strides=2,2,1,1,1"])
+    assert "trained with strides ['1', '2', '2', '1', '1'], predicting with" in capsys.readouterr().out
+    assert map_.exists() and not any(path.exists() for path in inside)  # of other settings
+
+
+def test_folds_that_read_volumes_otherwise_are_refused_and_a_flag_reads_them_alike(task):
+    lasts = [train.train(tiny(task, epoch=1, spacing=(mm, 1, 1), savepath=str(task / f"{mm}"))) for mm in (1, 1.5)]
+    images = task / "Task04_Hippocampus" / "imagesTs"
+    words = ["--snapshot", *map(str, lasts), "--images", str(images), "--out", str(task / "out"), "--workers=0"]
+    with pytest.raises(ValueError, match="a volume is read once for all of them: --spacing says how"):
+        prediction_rgb.main(words)
+    prediction_rgb.main([*words, "--spacing=1,1,1"])
+    assert len([*(task / "out").glob("*.nii.gz")]) == 1
+
+
+def test_a_volume_of_one_slice_or_one_voxel_is_read_from_any_side():
+    for orientation, shape in (("SAL", (1, 14, 12)), ("LPS", (1, 1, 1))):
+        where = grid(shape, orientation)
+        assert (
+            frame_of(where, (1, 1, 1)).forward(np.ones((1, *shape), np.float32)).shape[1:]
+            == frame_of(where, (1, 1, 1)).shape
+        )
+    with pytest.raises(ValueError, match="expected a coarser spacing"):
+        frame_of(grid((100, 100, 100)), (0.01, 0.01, 0.01))

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from configs import Config
 from files import Grid, Pair, read_grid, volume_files, write_volume
 from volumes.frame import Frame, frame_of
-from volumes.reading import planes, read_image, read_indices
+from volumes.reading import planes, read_image, read_indices, values
 
 
 class VolumeCase(NamedTuple):
@@ -63,7 +63,7 @@ class VolumeCase(NamedTuple):
             write_volume(file, channel, self.grid)
         path.parent.mkdir(parents=True, exist_ok=True)
         indices = self._indices(found)
-        write_volume(path, labels.image(indices) if labels.several else indices, self.grid)
+        write_volume(path, values(indices, labels), self.grid)
 
     def _indices(self, found: np.ndarray) -> np.ndarray:
         return _likeliest(torch.from_numpy(found)).numpy() if found.ndim == 4 else found

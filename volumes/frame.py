@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from files import Grid
+from files.grids import by
+from files.nifti import MOST_VOXELS
 
 Shape = tuple[int, int, int]
 
@@ -84,6 +86,10 @@ def frame_of(grid: Grid, spacing: Sequence[float]) -> Frame:
         max(1, round(side * own / wanted))
         for side, own, wanted in zip(turned, turned_spacing(grid), spacing, strict=True)
     )
+    if x * y * z > MOST_VOXELS:
+        raise ValueError(
+            f"{grid} would be {x} x {y} x {z} voxels of {by(tuple(spacing))} mm; expected a coarser spacing"
+        )
     a, b, c = (bool(leads[axis] < 0) for axis in order)
     return Frame(order, (a, b, c), turned, (x, y, z))
 
@@ -107,7 +113,7 @@ def _order(grid: Grid) -> Shape:
 
 
 def _resized(volume: np.ndarray, shape: Shape) -> Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(volume, np.float32))
+    tensor = torch.from_numpy(np.array(volume, np.float32, order="C"))  # a copy: of one voxel no stride is negative
     if tuple(tensor.shape[1:]) == shape:
         return tensor
     return F.interpolate(tensor[None], shape, mode="trilinear", align_corners=False)[0]

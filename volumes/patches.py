@@ -25,6 +25,7 @@ class Patches(Dataset):
     def __init__(self, cfg: Config, pairs: Sequence[Pair], batch: Callable[..., Any]):
         """batch: what a batch is made into, of images, masks and names."""
         self.cfg, self.pairs, self._labels, self._batch = cfg, pairs, cfg.labels, batch
+        self._outside = cfg.labels.outside or 0  # the class of what is not in a volume
         self._cache = None
         if cfg.cache:
             made_with = cfg.spacing, cfg.intensity, cfg.label_values
@@ -39,7 +40,7 @@ class Patches(Dataset):
         pair, name = i % len(self.pairs), self.pairs[i % len(self.pairs)].name
         volume = self._cache.get(pair, lambda: self._read(pair)) if self._cache else self._read(pair)
         matrix = motion((stream(seeds, "rotate"), stream(seeds, "zoom")), cfg.rotate, cfg.zoom, cfg.spacing)
-        patch = patch_of(volume, self._centre(volume, stream(seeds, "place")), cfg.sides, matrix)
+        patch = patch_of(volume, self._centre(volume, stream(seeds, "place")), cfg.sides, matrix, self._outside)
         flips = stream(seeds, "flip").random(3)
         turned = [1 + axis for axis in cfg.mirror if flips[axis] < cfg.flip]
         patch = np.flip(patch, turned) if turned else patch

@@ -1,6 +1,7 @@
 """A plan of a run on volumes, from the data: what its Config leaves open, each number with its reason."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -78,10 +79,12 @@ def _intensity(cfg: Config, pairs: Sequence[Pair]) -> tuple[tuple[float, ...], s
     """Of CT the percentiles 0.5 and 99.5, mean and std of all that some class is of; of anything else nothing."""
     told = decathlon(Path(cfg.datapath))
     modality = told.modality if told else ()
-    if modality and "CT" not in modality:
+    if len(pairs[0].channels) > 1 or read_grid(pairs[0].image).channels > 1:
+        return (), "several channels: each volume and channel by its own mean and std"
+    if modality and not any(re.match(r"ct\b", kind, re.IGNORECASE) for kind in modality):
         return (), f"{', '.join(modality)} by dataset.json: each volume by its own mean and std"
     first, _ = read_volume(pairs[0].channels)
-    if not modality and (len(first) > 1 or first.min() > AIR):
+    if not modality and first.min() > AIR:
         return (), f"{pairs[0].name} has no value below {AIR}, so that it is no CT: each volume by its own mean and std"
     inside = []
     for pair in pairs:

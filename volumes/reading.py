@@ -22,17 +22,27 @@ def read_image(channels: Sequence[Path], cfg: Config) -> tuple[np.ndarray, Frame
 
 
 def read_indices(pair: Pair, labels: Labels, grid: Grid) -> np.ndarray:
-    """(X, Y, Z) uint8: the class of each voxel, by its place among `labels`; of a binary mask 1 where it is not 0."""
+    """(X, Y, Z) uint8: the class of each voxel, by its place among `labels`; of one class 1 where it is.
+
+    That is its value or, without `label_values`, any but 0.
+    """
     (path,) = pair.masks
     volume, own = read_label_volume(path)
     require_same_grid(path, own, pair.image, grid)
     if not labels.several:
-        return (volume > 0).astype(np.uint8)
+        return (volume == labels.values[0] if labels.values else volume > 0).astype(np.uint8)
     labels.require_known(volume, path)
     places = np.zeros(int(volume.max()) + 1, np.uint8)
     for place, value in enumerate(labels.values):
         places[value : value + 1] = place
     return places[volume]
+
+
+def values(indices: np.ndarray, labels: Labels) -> np.ndarray:
+    """(...) uint8 label values of class indices (...); of one class without a value 1."""
+    if labels.several:
+        return labels.image(indices)
+    return indices * np.uint8(labels.values[0] if labels.values else 1)
 
 
 def planes(indices: np.ndarray, labels: Labels) -> np.ndarray:

@@ -53,7 +53,7 @@ BROKEN = {
     "intensity": ((3.0, 1.0, 0.0, 1.0), "lowest, highest, mean and std"),
     "patches": (0, "at least 1"),
     "foreground": (1.5, "between 0 and 1"),
-    "mirror": ((3,), "among 0, 1, 2"),
+    "mirror": ((3,), "among 0, 1, 2, each once"),
     "overlap": (1.0, "at least 0 and below 1"),
     "scales": ((96, 32), "one or more sides of at least 64"),
     "flip": (1.01, "between 0 and 1"),
