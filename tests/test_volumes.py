@@ -19,9 +19,8 @@ from dataset import to_train
 from files import find_pairs, read_label_volume
 from metrics import Scores
 from tests.miniatures import LPS, OBLIQUE, hippocampus, label_volume, scan, volume
-from tests.volumes.test_frame import grid
 from tools import panels
-from volumes import frame_of, planned
+from volumes import planned
 from volumes.reading import values
 
 CLASSES = {"classes": 3, "label_values": (0, 1, 2), "class_names": ("background", "anterior", "posterior")}
@@ -278,14 +277,3 @@ def test_folds_that_read_volumes_otherwise_are_refused_and_a_flag_reads_them_ali
         prediction_rgb.main(words)
     prediction_rgb.main([*words, "--spacing=1,1,1"])
     assert len([*(task / "out").glob("*.nii.gz")]) == 1
-
-
-def test_a_volume_of_one_slice_or_one_voxel_is_read_from_any_side():
-    for orientation, shape in (("SAL", (1, 14, 12)), ("LPS", (1, 1, 1))):
-        where = grid(shape, orientation)
-        assert (
-            frame_of(where, (1, 1, 1)).forward(np.ones((1, *shape), np.float32)).shape[1:]
-            == frame_of(where, (1, 1, 1)).shape
-        )
-    with pytest.raises(ValueError, match="expected a coarser spacing"):
-        frame_of(grid((100, 100, 100)), (0.01, 0.01, 0.01))

@@ -99,3 +99,14 @@ def test_a_voxel_lies_where_the_other_grid_says_it_does(rng):
     mean = (world * found[..., None]).reshape(-1, 3).sum(0) / found.sum()
     expected = (world * blob[..., None]).reshape(-1, 3).sum(0) / blob.sum()
     assert np.abs(mean - expected).max() < 0.1
+
+
+def test_a_volume_of_one_slice_or_one_voxel_is_read_from_any_side():
+    for orientation, shape in (("SAL", (1, 14, 12)), ("LPS", (1, 1, 1))):
+        where = grid(shape, orientation)
+        assert (
+            frame_of(where, (1, 1, 1)).forward(np.ones((1, *shape), np.float32)).shape[1:]
+            == frame_of(where, (1, 1, 1)).shape
+        )
+    with pytest.raises(ValueError, match="expected a coarser spacing"):
+        frame_of(grid((100, 100, 100)), (0.01, 0.01, 0.01))
