@@ -17,14 +17,14 @@ import net
 from configs import Config, as_begun, errors_in_one_line, notes, outlived_output, parse, require_same, require_trainable
 from dataset import Batches, to_train, to_validate
 from engine import checkpoint, distributed, earlier, lock, machine, optim, record
-from engine.inference import Predictor, by_windows
+from engine.inference import predictor_of
 from engine.loading import Loader, silent
 from engine.log import Log
 from engine.precision import Precision
 from engine.state import State, keeps
 from engine.stop import Stop
 from engine.validation import better, chosen_by, validate
-from files import Pair, check_pairs, parts_of_run, write_file, write_split
+from files import Pair, check_pairs, parts_of_run, write_split
 from lossnet import TERMS, Criterion, LossNet, msnet_terms
 from volumes import planned
 
@@ -43,12 +43,10 @@ def train(cfg: Config) -> Path:
     chosen_by(cfg)  # refuses, before a folder is made, a score that its protocol lacks
     before, after = record.filled(cfg.before, cfg), record.filled(cfg.after, cfg)
     with distributed.team(machine.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
-        if team.writes:
-            record.run_commands(before)
+        record.run_commands(before if team.writes else [])
         distributed.wait()
         last = run(cfg, team)
-    if team.writes:
-        record.run_commands(after)
+    record.run_commands(after if team.writes else [])
     return last
 
 
@@ -97,10 +95,8 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     if team.writes:
         if not cfg.resume:
             earlier.set_aside(folder)
-        record.write_record(folder / "config.json", cfg, device)
+        record.write_record(folder / "config.json", cfg, device, () if cfg.resume else plan)
         write_split(folder / "split.json", pairs, cfg.start)
-        if plan and not cfg.resume:
-            write_file(folder / "plan.txt", "\n".join(plan) + "\n")
     data = to_train(cfg, pairs.train)
     batches = Batches(len(data), cfg, team.rank, team.size)
     size = data.batch_bytes(-(-cfg.batch // team.size))
@@ -156,14 +152,13 @@ def run(cfg: Config, team: distributed.Team) -> Path:
                 image, mask, logits = shown
                 log.panel("train/image | mask | map", image, mask, net.probabilities(logits))
             if validates:
-                candidate = averaged.module if averaged else network
-                predictor = by_windows(cfg, [candidate], device) if cfg.dims == 3 else Predictor(candidate, device)
+                predictor = predictor_of(cfg, averaged.module if averaged else network, device)
                 score = validate(predictor, held_out(pairs.validation, cfg, team), choice, team, log)
                 log.scalar(f"validation/{choice.score}", score)
                 line += f" | {choice.score}={score:.4f}"
                 if better(choice.score, score, state.best):
                     state.best, line = score, line + (" best, of averaged weights" if averaged else " best")
-                    state.save_model("model-best", candidate)
+                    state.save_model("model-best", predictor.network)
                 state.epoch_over()
                 state.save(log)
             say(f"{datetime.now():%Y-%m-%d %H:%M:%S} | {line}", flush=True)
@@ -191,9 +186,8 @@ def build_network(cfg: Config, team: distributed.Team, say: Callable) -> nn.Modu
 
 def build_criterion(cfg: Config, device: torch.device, layout: torch.memory_format) -> Criterion:
     """MSNet's loss, and each term of `TERMS` whose factor is not 0."""
-    lossnet = None
-    if cfg.lossnet_factor:
-        lossnet = LossNet(WEIGHTS.get(cfg.lossnet_weights, cfg.lossnet_weights))
+    lossnet = LossNet(WEIGHTS.get(cfg.lossnet_weights, cfg.lossnet_weights)) if cfg.lossnet_factor else None
+    if lossnet:
         lossnet = lossnet.to(device, memory_format=layout)  # type: ignore[call-overload]
     terms = msnet_terms(lossnet, cfg.lossnet_factor, cfg.weighted_bce, cfg.structure_factor)
     factors = {name: getattr(cfg, f"{name}_factor") for name in TERMS}

@@ -138,6 +138,11 @@ def ensemble(cfgs: Sequence[Config], snapshots: Sequence[Path]) -> "Ensemble | V
     return Ensemble([Predictor(each.to(memory_format=torch.channels_last), device, *views) for each in networks], cfgs)
 
 
+def predictor_of(cfg: Config, network: nn.Module, device: torch.device) -> Predictor | WindowPredictor:
+    """What a run validates with: one view, in float32; of volumes as they are predicted."""
+    return by_windows(cfg, [network], device) if cfg.dims == 3 else Predictor(network, device)
+
+
 def by_windows(cfg: Config, networks: Sequence[nn.Module], device: torch.device) -> WindowPredictor:
     """What `cfg` says of the prediction of volumes."""
     axes = cfg.mirror if cfg.test_flip else ()

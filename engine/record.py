@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
@@ -20,10 +21,11 @@ PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow")
 OF_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def write_record(path: Path, config: Any, device: torch.device) -> None:
+def write_record(path: Path, config: Any, device: torch.device, plan: Sequence[str] = ()) -> None:
     """config.json: every field of a dataclass `config`, the command, git commit, versions, device, date.
 
-    Beside it packages.txt: every installed package with its version, as pip freeze writes it.
+    Beside it packages.txt: every installed package with its version, as pip freeze writes it; and plan.txt, the lines
+    of a plan, if there is one.
     """
     record = {
         "config": dataclasses.asdict(config),
@@ -37,6 +39,8 @@ def write_record(path: Path, config: Any, device: torch.device) -> None:
     write_file(path, json.dumps(record, indent=2) + "\n")
     installed = sorted({f"{found.name}=={found.version}" for found in distributions()}, key=str.lower)
     write_file(path.with_name("packages.txt"), "\n".join(installed) + "\n")
+    if plan:
+        write_file(path.with_name("plan.txt"), "\n".join(plan) + "\n")
 
 
 def filled(commands: tuple[str, ...], config: Any) -> list[list[str]]:
