@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from configs import Config
-from files import Pair, decathlon, read_grid, read_volume
+from files import Grid, Pair, decathlon, read_grid, read_volume
 from volumes.frame import turned_shape, turned_spacing
 from volumes.reading import read_indices
 
@@ -44,8 +44,8 @@ def planned(cfg: Config, pairs: Sequence[Pair], memory: int | None) -> tuple[Con
     grids = [read_grid(pair.image) for pair in pairs]
     spacings = np.array([turned_spacing(grid) for grid in grids])
     spacing = plan("spacing", lambda: (_spacing(spacings), f"mm, the median of {len(pairs)} volumes"))
-    inputs = plan("inputs", lambda: _channels(pairs))
-    plan("intensity", lambda: _intensity(cfg, pairs))
+    inputs = plan("inputs", lambda: _channels(pairs, grids))
+    plan("intensity", lambda: _intensity(cfg, pairs, grids))
     extents = np.array([turned_shape(grid) for grid in grids]) * spacings
     median = tuple(max(1, round(float(mm))) for mm in np.median(extents, 0) / spacing)
     room = ON_CPU if memory is None else int(VOXELS * memory / 8e9)
@@ -65,8 +65,8 @@ def _spacing(spacings: np.ndarray) -> tuple[float, ...]:
     return tuple(round(float(mm), 4) for mm in median)
 
 
-def _channels(pairs: Sequence[Pair]) -> tuple[int, str]:
-    counts = [len(pair.channels) if pair.more else read_grid(pair.image).channels for pair in pairs]
+def _channels(pairs: Sequence[Pair], grids: Sequence[Grid]) -> tuple[int, str]:
+    counts = [len(pair.channels) if pair.more else grid.channels for pair, grid in zip(pairs, grids, strict=True)]
     for pair, count in zip(pairs, counts, strict=True):
         if count != counts[0]:
             raise ValueError(
@@ -75,11 +75,11 @@ def _channels(pairs: Sequence[Pair]) -> tuple[int, str]:
     return counts[0], "channels of every volume"
 
 
-def _intensity(cfg: Config, pairs: Sequence[Pair]) -> tuple[tuple[float, ...], str]:
+def _intensity(cfg: Config, pairs: Sequence[Pair], grids: Sequence[Grid]) -> tuple[tuple[float, ...], str]:
     """Of CT the percentiles 0.5 and 99.5, mean and std of all that some class is of; of anything else nothing."""
     told = decathlon(Path(cfg.datapath))
     modality = told.modality if told else ()
-    if len(pairs[0].channels) > 1 or read_grid(pairs[0].image).channels > 1:
+    if len(pairs[0].channels) > 1 or grids[0].channels > 1:
         return (), "several channels: each volume and channel by its own mean and std"
     if modality and not any(re.match(r"ct\b", kind, re.IGNORECASE) for kind in modality):
         return (), f"{', '.join(modality)} by dataset.json: each volume by its own mean and std"
