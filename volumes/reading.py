@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import Config, Labels
-from files import Grid, Pair, read_label_volume, read_volume, require_same_grid
+from files import Grid, Pair, read_classes, read_volume, require_same_grid
 from volumes.frame import Frame, frame_of
 
 BACKGROUND = 0.25  # of the voxels: as many zeros are no tissue, and have no part in a mean
@@ -26,12 +26,10 @@ def read_indices(pair: Pair, labels: Labels, grid: Grid) -> np.ndarray:
 
     That is its value or, without `label_values`, any but 0.
     """
-    (path,) = pair.masks
-    volume, own = read_label_volume(path)
-    require_same_grid(path, own, pair.image, grid)
+    volume, own = read_classes(pair.masks, labels if labels.several else None)
+    require_same_grid(pair.masks[0], own, pair.image, grid)
     if not labels.several:
         return (volume == labels.values[0] if labels.values else volume > 0).astype(np.uint8)
-    labels.require_known(volume, path)
     places = np.zeros(int(volume.max()) + 1, np.uint8)
     for place, value in enumerate(labels.values):
         places[value : value + 1] = place
