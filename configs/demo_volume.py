@@ -1,4 +1,4 @@
-"""A network learns to find made-up organs and nodes in volumes, in some minutes on two CPU cores.
+"""A network learns to find made-up organs and nodes in volumes, on a CPU.
 
 Command: python train.py configs/demo_volume.py
 It makes the data, plans, trains from random weights, predicts and scores the volumes of fold 1, and draws them.
