@@ -42,7 +42,8 @@ def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
             network.eval()
             for step, (image, mask, _, _) in enumerate(loader):
                 loss = criterion(model(image.double()), mask.double())["total"]
-                precision.step(loss * (team.size * batches.share(step)), optimiser, network)
+                precision.backward(loss * (team.size * batches.share(step)), optimiser)
+                precision.step(optimiser, network)
         if team.writes:
             checkpoint.save(network.state_dict(), out)
 
