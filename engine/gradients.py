@@ -5,15 +5,17 @@ recorded once for each size that a run draws (`scales`) and is one launch ever a
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from engine.casting import CastOnce
 from engine.precision import Precision
 
 Found = tuple[Tensor, dict[str, Tensor]]  # logits and losses by name, without autograd's graph
+Criterion = Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]]
 # a function -> what replays it, and where every replay leaves what the function returned
 Recorder = Callable[[Callable[[], Found]], tuple[Callable[[], object], Found]]
 MOST = 32  # shapes that may have a graph; each takes memory of the host and of the driver
@@ -29,7 +31,7 @@ class Gradients:
     def __init__(
         self,
         model: Callable[[Tensor], Tensor],
-        criterion: Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]],
+        criterion: Criterion,
         precision: Precision,
         optimiser: Optimizer,
     ):
@@ -58,9 +60,18 @@ class Graphs(Gradients):
     is recorded. All recordings leave their gradients in one place.
     """
 
-    def __init__(self, *parts: Any, say: Callable[[str], object] = print, record: Recorder | None = None):
-        """parts: as Gradients takes them. record: CUDA's own unless given."""
-        super().__init__(*parts)
+    def __init__(
+        self,
+        network: nn.Module,
+        criterion: Criterion,
+        precision: Precision,
+        optimiser: Optimizer,
+        say: Callable[[str], object] = print,
+        record: Recorder | None = None,
+    ):
+        """record: CUDA's own unless given."""
+        model = CastOnce(network, precision.dtype) if precision.dtype else network
+        super().__init__(model, criterion, precision, optimiser)
         self.say, self.record = say, record or CudaRecorder()
         self.records = True
         self.seen: set[tuple] = set()
