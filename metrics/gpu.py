@@ -31,7 +31,7 @@ def built(device: torch.device) -> ModuleType | None:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         warnings.warn(
             f"the kernels of metrics cannot be built here ({reason}); PyTorch's own operations give the same scores, "
-            "several times slower: install a C compiler and Python's headers",
+            "several times slower: see that there is a C compiler and Python's headers",
             stacklevel=2,
         )
         return None
