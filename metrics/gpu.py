@@ -14,18 +14,18 @@ from torch import Tensor
 
 
 def kernels_for(maps: Tensor) -> ModuleType | None:
-    """`metrics.kernels` for maps (N, H, W) on CUDA that it can take, else None."""
+    """`metrics.launch` for maps (N, H, W) on CUDA that it can take, else None."""
     kernels = built(maps.device) if maps.is_cuda else None
     return kernels if kernels is not None and maps[0].numel() <= kernels.MOST_PIXELS else None
 
 
 @cache
 def built(device: torch.device) -> ModuleType | None:
-    """`metrics.kernels`, tried on a device; None without Triton or, with a warning, where they cannot be built."""
+    """`metrics.launch`, tried on a device; None without Triton or, with a warning, where they cannot be built."""
     if find_spec("triton") is None:
         return None
     try:
-        kernels = import_module("metrics.kernels")
+        kernels = import_module("metrics.launch")
         kernels.probe(device)
     except Exception as error:  # a compiler's, a loader's or a driver's, of any kind
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -147,7 +147,7 @@ def weighted_f_batch(
 def error_sums(
     level: Tensor, gt: Tensor, background: Tensor, offset: Tensor, top: Tensor, ties: str
 ) -> tuple[Tensor, Tensor]:
-    """What `kernels.error_sums` gives, by PyTorch's own operations: weighted errors of foreground and background."""
+    """What `launch.error_sums` gives, by PyTorch's own operations: weighted errors of foreground and background."""
     offset, top = offset[:, None, None], top[:, None, None]
     error = (top - level.double()) * gt
     smooth = _smooth(_smooth(nearest_error(error, gt, ties)).mT).mT

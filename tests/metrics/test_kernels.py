@@ -42,9 +42,9 @@ MASKS = {
 
 @pytest.fixture
 def kernels():
-    from metrics import kernels
+    from metrics import launch
 
-    return kernels
+    return launch
 
 
 def maps(*masks: np.ndarray, dtype: torch.dtype = torch.uint8) -> tuple[torch.Tensor, torch.Tensor]:
@@ -160,8 +160,8 @@ def test_kernels_that_cannot_be_built_are_done_without_and_that_is_said_once(mon
         raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable.\nmore")
 
     monkeypatch.setattr(gpu, "find_spec", lambda name: object())
-    monkeypatch.setitem(sys.modules, "metrics.kernels", SimpleNamespace(probe=probe))
-    with pytest.warns(UserWarning, match=r"cannot be built here \(Failed to find C compiler.*see that there is a C compiler"):
+    monkeypatch.setitem(sys.modules, "metrics.launch", SimpleNamespace(probe=probe))
+    with pytest.warns(UserWarning, match=r"cannot be built here \(Failed to find C compiler.*; PyTorch"):
         assert gpu.built(DEVICE) is None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -171,7 +171,7 @@ def test_kernels_that_cannot_be_built_are_done_without_and_that_is_said_once(mon
 @pytest.mark.usefixtures("fresh")
 def test_without_triton_nothing_is_tried_or_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
-    monkeypatch.delitem(sys.modules, "metrics.kernels", raising=False)
+    monkeypatch.delitem(sys.modules, "metrics.launch", raising=False)
     assert gpu.built(DEVICE) is None
 
 
@@ -186,7 +186,8 @@ def test_only_the_kernels_import_triton_and_only_when_they_are_asked_for():
         names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         assert (path.name == "kernels.py") == ("triton" in names), path
         at_top = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "metrics"]
-        assert "kernels" not in {alias.name for node in at_top for alias in node.names}, path
+        imported = {alias.name for node in at_top for alias in node.names}
+        assert "launch" not in imported and (path.name == "launch.py") == ("kernels" in imported), path
 
 
 class Launches(TorchDispatchMode):
