@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
 import weights
+from lossnet.squares import mean_squared
 
 SLICES = ((0, 4), (4, 9), (9, 16), (16, 23))  # of VGG-16's features: up to relu1_2, relu2_2, relu3_3, relu4_3
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -59,7 +60,7 @@ class LossNet(nn.Module):
             x = block(x)
             with torch.no_grad():
                 y = block(y)
-            loss = loss + F.mse_loss(x, y)
+            loss = loss + mean_squared(x, y)
         return loss
 
     def _prepare(self, maps: Tensor) -> Tensor:

@@ -8,15 +8,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import metrics.scores
 from metrics import OF_LEVELS, Scores, inputs
 from metrics.summary import from_levels
+from tests.helpers import SeesWaits
 
 from .conftest import made_up_pair, read_pairs
 
 ATEN = torch.ops.aten
-# what the host must wait for the device for, to know a value or a size; lift_fresh: Python's numbers are copied there
-WAITS = {
-    *(ATEN._local_scalar_dense, ATEN.nonzero, ATEN.masked_select, ATEN.is_nonzero, ATEN.bincount, ATEN.equal),
-    *(ATEN._unique2, ATEN.unique_consecutive, ATEN.unique_dim, ATEN.lift_fresh, ATEN.repeat_interleave),
-}
 
 
 class DividesAsCuda(TorchDispatchMode):
@@ -25,20 +21,6 @@ class DividesAsCuda(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func.overloadpacket is ATEN.div and not isinstance(args[1], torch.Tensor) and not kwargs:
             return args[0] * (1 / args[1])
-        return func(*args, **(kwargs or {}))
-
-
-class SeesWaits(TorchDispatchMode):
-    def __init__(self):
-        super().__init__()
-        self.seen = set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        by_truth = func.overloadpacket in (ATEN.index, ATEN.index_put, ATEN.index_put_) and any(
-            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
-        )
-        if by_truth or func.overloadpacket in WAITS:
-            self.seen.add(str(func))
         return func(*args, **(kwargs or {}))
 
 
