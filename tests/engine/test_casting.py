@@ -48,6 +48,20 @@ def test_maps_and_gradients_are_those_of_autocast_to_the_bit(order):
     assert one.state_dict().keys() == other.state_dict().keys(), "the network keeps its own weights"
 
 
+def test_every_weight_begins_where_matrix_units_can_read_it():
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 7, 3), nn.Conv2d(7, 2, 1))
+    seen: list[int] = []
+    for layer in network:
+        layer.register_forward_pre_hook(
+            lambda module, _: seen.extend((module.weight.data_ptr(), module.bias.data_ptr()))
+        )
+    with torch.autocast("cpu", torch.bfloat16):
+        CastOnce(network, torch.bfloat16)(torch.randn(1, 3, 9, 9)).sum().backward()
+    assert len(seen) == 6 and not any((place - seen[0]) % 16 for place in seen)
+    gradients = [weight.grad.data_ptr() for weight in network.parameters()]
+    assert not any((place - gradients[0]) % 16 for place in gradients)
+
+
 def test_what_is_no_plain_layer_is_left_to_autocast():
     class Standardised(nn.Conv2d):
         def forward(self, x):

@@ -56,11 +56,11 @@ def test_the_division_of_cuda_is_another_one():
     assert (there != torch.arange(256).double() / 255).any()
 
 
-def updates(protocol: str, pred: torch.Tensor, gt: torch.Tensor, within: torch.Tensor) -> Scores:
+def updates(protocol: str, pred, floats, gt, soft, within) -> Scores:
     """8-bit and float maps, with and without a field of view, more than one batch."""
     scores = Scores(protocol)
-    for levels in (pred, pred.float() / 255):
-        for truth in (gt, gt > 0, gt.float() / 255):
+    for levels in (pred, floats):
+        for truth in (gt, gt > 0, soft):
             scores.update(levels, truth)
             scores.update(levels, truth, within)
     return scores
@@ -71,7 +71,8 @@ def stacked(rng) -> list[torch.Tensor]:
     pred, gt = (torch.from_numpy(np.stack(maps)) for maps in zip(*[made_up_pair(rng, 40, 50) for _ in range(3)]))
     within = torch.ones(3, 40, 50, dtype=torch.bool)
     within[:, :8] = False
-    return [pred, gt, within]
+    # divided here: a GPU divides otherwise
+    return [pred, pred.float() / 255, gt, gt.float() / 255, within]
 
 
 @pytest.mark.usefixtures("batch_path")
@@ -117,7 +118,7 @@ def test_scores_on_cuda_are_those_of_the_cpu(protocol, floats):
 
 @pytest.mark.usefixtures("batch_path")
 def test_the_counts_of_batches_become_scores_together(monkeypatch, stacked):
-    pred, gt, _ = stacked
+    pred, _, gt, *_ = stacked
     turned = []
     monkeypatch.setattr(metrics.scores, "TOGETHER", {"cpu": 6})
     monkeypatch.setattr(
@@ -135,7 +136,7 @@ def test_the_counts_of_batches_become_scores_together(monkeypatch, stacked):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_maps_on_the_cpu_and_on_cuda_make_one_table(stacked):
-    pred, gt, _ = stacked
+    pred, _, gt, *_ = stacked
     mixed, alone = Scores(), Scores()
     for place in ("cpu", "cuda", "cpu"):
         mixed.update(pred.to(place), gt.to(place))

@@ -66,10 +66,10 @@ def results(how, pair, views, device="cpu", dtype=None) -> list[Tensor]:
 
 
 def require_near(found, exact, tolerance: float, beside=None):
-    """Within `tolerance` of the largest value, or twice as far as the results `beside` are."""
+    """Within `tolerance` of the largest value, or four times as far as the results `beside` are."""
     assert len(found) == len(exact)
     for i, (one, other) in enumerate(zip(found, exact)):
-        far = 2 * (beside[i] - other).abs().max() if beside else 0
+        far = 4 * (beside[i] - other).abs().max() if beside else 0
         assert (one - other).abs().max() <= tolerance * other.abs().max() + far, f"result {i}"
 
 
@@ -149,7 +149,8 @@ def step(network: net.MSNet, image: Tensor, amp: bool = False) -> list[Tensor]:
     with torch.autocast(device, torch.bfloat16, enabled=amp):
         logits = network(image).float()
     logits.square().mean().backward()
-    return [x.detach().cpu() for x in (logits, *(p.grad for p in network.parameters()), *network.buffers())]
+    found = (logits, *(p.grad for p in network.parameters()), *network.buffers())
+    return [x.detach().double().cpu() for x in found]
 
 
 @pytest.fixture
@@ -168,11 +169,16 @@ def test_a_step_of_the_network_asks_the_device_for_nothing(device):
 
 
 @pytest.mark.gpu
-def test_a_network_trains_with_kernels_as_without():
-    found, expected = (step(m2snet(device), recipe.images(1, 64, 64, 3)) for device in ("cuda", "cpu"))
-    most = max(x.abs().max() for x in expected[1:])
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * most.item())
+def test_a_network_trains_with_kernels_as_without(monkeypatch):
+    found = []
+    for usable in (fused.usable, lambda *tensors: False):
+        monkeypatch.setattr(fused, "usable", usable)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False, deterministic=True):
+            found.append(step(m2snet("cuda"), recipe.images(2, 128, 128, 3)))
+    most = max(x.norm() for x in found[1][1:])
+    for one, other in zip(*found, strict=True):
+        # where two maps are equal but for rounding, the sign of their difference is by chance
+        assert (one - other).norm() <= 1e-2 * other.norm() + 1e-3 * most
 
 
 @pytest.mark.usefixtures("idle")

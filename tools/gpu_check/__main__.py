@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tools.gpu_check: {error}. Nothing was checked", file=sys.stderr)
         return 2
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(device.index or 0)
     sizes = TOY if device.type == "cpu" else QUICK if given.quick else FULL
     versions, todo = describe(device), parts(sizes, device)
     print(
