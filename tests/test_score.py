@@ -62,7 +62,7 @@ def test_several_methods_and_sets_make_tables_of_every_kind(sets, capsys):
     assert f"Good\\_1 & \\textbf{{{best}}} &" in latex
     assert "MAE $\\downarrow$" in latex
     assert "maxF $\\uparrow$" in latex
-    assert latex.count("\\toprule") == 2
+    assert latex.count("\\toprule") == 3  # a table of each set, and one of all
 
 
 def test_a_name_given_again_is_a_fold_and_tables_show_mean_and_std(sets, capsys):
