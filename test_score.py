@@ -74,12 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def beside(cfg: Config, protocol: str | None) -> bool:
-    """Whether published rows are wanted; ValueError for those of another protocol, which are no match for one's own."""
+    """Whether published rows are wanted; ValueError where they would be no match for one's own."""
     if protocol not in (None, cfg.protocol):
         raise ValueError(
-            f"--published {protocol} beside --protocol {cfg.protocol}: scores of two protocols are never "
-            f"put into one table; give --protocol {protocol} too"
+            f"--published {protocol} beside --protocol {cfg.protocol}: scores of two protocols are never put into one "
+            f"table; give --protocol {protocol} too"
         )
+    if protocol and cfg.labels.several:
+        raise ValueError(f"--published {protocol} has rows of one class, but these masks have {cfg.labels.count}")
     return protocol is not None
 
 

@@ -42,9 +42,9 @@ class Overview(NamedTuple):
 
 
 def of(jobs: Sequence[Job], show: Show, rows: Sequence[Row] = ()) -> Overview | None:
-    """The overview of binary jobs that are scored; None of one set without published rows, and of several classes."""
+    """The overview of jobs that are scored; None of one set without published rows, and of several classes."""
     sets = tuple(dict.fromkeys(job.dataset for job in jobs))
-    if any(job.class_name for job in jobs) or (len(sets) < 2 and not rows):
+    if len({job.class_name for job in jobs}) > 1 or (len(sets) < 2 and not rows):
         return None
     protocol = jobs[0].scores.protocol
     names = tuple(show.columns or PRINTED.get(protocol, show.names(protocol)[:3]))

@@ -9,17 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from files import write_csv, write_file
-from report import layout, overview, statistics
+from report import empty, layout, overview, statistics
 from report.cases import Job
 from report.layout import ALL, Block, Show, aligned, average, no_formula
 
-# what a set's mean makes of images without a lesion
-MISLEADING = {
-    "official": "maxF, avgF and wfm are 0 there whatever the map, and Em is 0 where it is black",
-    "pranet": "meanDic, meanIoU, wFm, meanSen and meanSpe are 0 there whatever the map",
-    "infnet": "meanDic, meanSen and meanSpe are 0 there whatever the map",
-    "binary": "Jaccard, Recall and Dice do not exist there, or are 0 for a false alarm",
-}
 FILES = ("scores.csv", "summary.json", "tables.md", "tables.tex")
 
 
@@ -29,20 +22,7 @@ def terminal(jobs: Sequence[Job], show: Show = ALL, whole: overview.Overview | N
     text = layout.terminal(found, show) + (f"\n\n{overview.terminal(whole)}" if whole else "")
     most = max(len(lines) for lines in [block.lines for block in found] + ([whole.lines] if whole else []))
     text += "\n\n* best, + second" if most > 2 else "\n\n* best" if most > 1 else ""
-    return "\n\n".join([text, *without_foreground(jobs)])
-
-
-def without_foreground(jobs: Sequence[Job]) -> Iterator[str]:
-    """For each data set with empty masks what its scores make of them, and how many maps raise a false alarm there."""
-    for shown in dict.fromkeys(job.shown for job in jobs if job.empty and job.scores.protocol in MISLEADING):
-        mine = [job for job in jobs if job.shown == shown and job.empty]
-        protocol = mine[0].scores.protocol
-        alarms = ", ".join(f"{job.line} {job.alarms} of {job.empty}" for job in mine)
-        hint = "" if protocol == "binary" else "; --protocol binary has their specificity"
-        yield layout.on_one_line(
-            f"note: {shown}: {mine[0].empty} of {len(mine[0].scores)} masks are empty; {MISLEADING[protocol]}. "
-            f"False alarms, maps that reach one half anywhere: {alarms}{hint}"
-        )
+    return "\n\n".join([text, *empty.notes(jobs)])
 
 
 def groups(jobs: Sequence[Job], group_of: Callable[[str], str], show: Show = ALL) -> str:
@@ -179,7 +159,7 @@ def write(
     write_file(folder / "summary.json", json.dumps([_summary(job) for job in jobs], indent=2) + "\n")
     found = blocks(jobs)
     of_all = f"\n{overview.markdown(whole)}" if whole else ""
-    texts = "".join(f"\n{text}\n" for text in without_foreground(jobs))
+    texts = "".join(f"\n{text}\n" for text in empty.notes(jobs))
     texts += "".join(f"\n```\n{text}\n```\n" for text in also)
     write_file(folder / "tables.md", layout.markdown(found, show) + of_all + texts)
     write_file(folder / "tables.tex", layout.latex(found, show) + (f"\n{overview.latex(whole)}" if whole else ""))

@@ -11,7 +11,7 @@ from PIL import Image
 
 import test_score
 from metrics import Scores
-from report import layout, scoring, tables
+from report import empty, layout, scoring
 from tests.conftest import GOLDEN
 
 
@@ -268,7 +268,7 @@ def test_what_the_note_on_empty_masks_says_of_each_protocol_is_so():
         scores.update(pred, gt)
         return scores.result()
 
-    for protocol, text in tables.MISLEADING.items():
+    for protocol, text in empty.MISLEADING.items():
         found = [scored(protocol, pred) for pred in maps]
         zero = re.findall(r"\w+", text.split(" are 0 there")[0].replace(" and ", " ")) if " are 0 there" in text else ()
         assert all(result[name] == 0 for result in found for name in zero), protocol

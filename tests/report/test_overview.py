@@ -95,12 +95,14 @@ def test_published_rows_stand_beside_ones_own_with_their_source_and_what_is_disp
     assert re.search(r"^mine +0\.", text, re.M)
 
 
-def test_rows_of_another_protocol_or_of_no_set_are_refused_before_anything_is_scored(sets):
+def test_rows_of_another_protocol_of_no_set_or_beside_classes_are_refused_before_anything_is_scored(sets):
     arguments = ["--gt", str(sets / "gt"), "--pred", str(sets / "good"), "--published", "pranet"]
     with pytest.raises(SystemExit, match=r"--published pranet beside --protocol official: .* give --protocol pranet"):
         test_score.main(arguments)
     with pytest.raises(SystemExit, match=r"no published score of protocol pranet is of one, two; published\.csv has"):
         test_score.main([*arguments, "--protocol", "pranet"])
+    with pytest.raises(SystemExit, match="--published pranet has rows of one class, but these masks have 2"):
+        test_score.main([*arguments, "--protocol", "pranet", "--classes", "2", "--label_values", "0,255"])
 
 
 def test_published_and_overview_are_printed_and_written(sets, capsys):
