@@ -71,7 +71,7 @@ def drawn(network: MSNet, theme: str) -> str:
     width, height = LEFT + OUTPUT * COLUMN + WIDTH + LEFT, TOP + (DEEPEST - 1) * ROW + HEIGHT + 16
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'font-family="{FONT}" font-size="11" fill="{colours["text"]}">'
+        f'font-family="{FONT}" font-size="12" fill="{colours["text"]}">'
     )
     arrow = '<marker id="{0}" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
     arrow += '<path d="M0 0 8 4 0 8z" fill="{1}"/></marker>'
