@@ -16,7 +16,7 @@ from pathlib import Path
 
 from configs import Config, errors_in_one_line, parse
 from files import group_of, hold_out, maps_of_fold, pairs_of, require_writable
-from report import cases, layout, scoring, tables
+from report import cases, layout, overview, published, scoring, tables
 from report.arguments import methods_of, sets_of
 
 
@@ -28,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         gt={"metavar": "DIR", "help": "masks, or a test set, or a folder of test sets"},
         pred={"metavar": "[NAME=]DIR", "action": "append", "default": [], "help": "maps of a method; may be repeated"},
         undefined={"choices": ("exclude", "propagate"), "default": "exclude", "help": "propagate: NaN as the original"},
+        published={
+            "choices": published.PRINTED,
+            "help": "rows of docs/published.csv beside one's own: those of this protocol, which must be --protocol's",
+        },
         out={"metavar": "DIR", "help": "write scores.csv, summary.json, tables.md and tables.tex there"},
         processes={"type": int, "default": os.cpu_count(), "help": "at most; default one per core"},
         strict={"action": "store_true", "help": "whatever is noticed about the files is an error"},
@@ -41,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show = layout.Show(cfg.columns, cfg.percent)
         show.names(cfg.protocol)  # a column that is no score is refused here
         jobs = find_jobs(cfg, given.gt, given.pred)
+        rows = published.read(cfg.protocol, {job.dataset: job for job in jobs}) if beside(cfg, given.published) else []
         if cfg.by_group:  # a pattern that finds nothing in a name is refused here
             deque((group_of(name, cfg.group) for job in jobs for name in job.names), maxlen=0)
         if given.out:
@@ -56,15 +61,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         also.append(tables.groups(scored, lambda name: group_of(name, cfg.group), show))
     if scored and given.confidence:
         also.append(tables.confidence(scored, show))
+    whole = overview.of(scored, show, rows) if scored else None
     if scored and given.out:
-        tables.write(scored, Path(given.out), show, also)
+        tables.write(scored, Path(given.out), show, also, whole)
     report(jobs, given.strict)
-    for text in [tables.terminal(scored, show), *also] if scored else ():
+    for text in [tables.terminal(scored, show, whole), *also] if scored else ():
         print("\n" + text)
     if scored and given.out:
         print(f"\nwritten: {', '.join(str(Path(given.out, name)) for name in tables.FILES)}")
     if any(job.error or (given.strict and job.notes) for job in jobs):
         sys.exit(1)
+
+
+def beside(cfg: Config, protocol: str | None) -> bool:
+    """Whether published rows are wanted; ValueError where they would be no match for one's own."""
+    if protocol not in (None, cfg.protocol):
+        raise ValueError(
+            f"--published {protocol} beside --protocol {cfg.protocol}: scores of two protocols are never put into one "
+            f"table; give --protocol {protocol} too"
+        )
+    if protocol and cfg.labels.several:
+        raise ValueError(f"--published {protocol} has rows of one class, but these masks have {cfg.labels.count}")
+    return protocol is not None
 
 
 def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[cases.Job]:

@@ -65,6 +65,8 @@ class Job:
     maps_are_labels: bool = False
     mask_value: int = 0  # of maps that are masks of 0 and this value, see files.mask_value
     notes: list[str] = field(default_factory=list)
+    empty: int = 0  # of the masks that were scored
+    alarms: int = 0  # maps of empty masks that find something
     scores: Scores = field(default_factory=Scores)  # of no image before they are scored, and where there is an error
     error: str = ""
 

@@ -10,6 +10,8 @@ import numpy as np
 from metrics import PROTOCOLS, lower_is_better
 
 LATEX = {c: "\\" + c for c in "_%&#${}"} | {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\textasciitilde{}"}
+# after a line's end these two would be taken for its options
+LATEX |= {"[": "{[}", "*": "{*}"}
 MARKDOWN = {"|": r"\|"}
 FORMULA = ("=", "+", "-", "@")  # what begins so is run by a spreadsheet
 
@@ -63,12 +65,19 @@ def latex(blocks: Sequence[Block], show: Show = ALL) -> str:
     """A booktabs tabular per block; best bold, second underlined, an arrow says which way is better."""
     texts = []
     for title, header, body in _tables(blocks, show, r"\textbf{{{}}}", r"\underline{{{}}}", LATEX):
-        header = [name.replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$") for name in header]
-        lines = [" & ".join(line).replace("±", r"$\pm$") + r" \\" for line in [header, *body]]
+        lines = [latex_line(line) for line in [header, *body]]
         lines = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
         columns = "l" + "c" * (len(header) - 1)
         texts.append(f"% {title}\n\\begin{{tabular}}{{{columns}}}\n" + "\n".join(lines) + "\n\\end{tabular}\n")
     return "% needs \\usepackage{booktabs}\n" + "\n".join(texts)
+
+
+def latex_line(cells: Sequence[str]) -> str:
+    """Cells that are escaped already as a line of a tabular; arrows and ± are symbols of mathematics."""
+    text = " & ".join(cells)
+    for letter, symbol in (("↑", r"$\uparrow$"), ("↓", r"$\downarrow$"), ("±", r"$\pm$")):
+        text = text.replace(letter, symbol)
+    return text + r" \\"
 
 
 def aligned(title: str, header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -104,21 +113,31 @@ def _tables(
     """(title, header, body) of each block, with the best and the second score of each column of methods marked."""
     for block in blocks:
         names = show.names(block.protocol)
-        arrows = [f"{_escaped(name, escape)} {'↓' if lower_is_better(name) else '↑'}" for name in names]
-        body = [[_escaped(line, escape)] for line in block.lines]
+        arrows = [arrow(name, escape) for name in names]
+        body = [[escaped(line, escape)] for line in block.lines]
         for name in names:
             runs = [[result[name] for result in results] for results in block.lines.values()]
-            factor = show.factor(name, block.protocol)
-            marks = _marks([average(values) for values in runs], lower_is_better(name))
-            for line, values, mark in zip(body, runs, marks, strict=True):
-                pattern = {1: best, 2: second}.get(mark, "{}") if block.head == "method" else "{}"
-                line.append(pattern.format(_cell(values, factor)))
+            marked = (best, second) if block.head == "method" else ("{}", "{}")
+            for line, cell in zip(body, column(runs, name, show.factor(name, block.protocol), *marked), strict=True):
+                line.append(cell)
         yield on_one_line(block.title) + (", per cent" if show.percent else ""), [block.head, *arrows], body
 
 
-def _cell(values: Sequence[float], factor: int = 1) -> str:
+def column(
+    runs: Sequence[Sequence[float]], name: str, factor: int, best: str, second: str, places: int = 4
+) -> Iterator[str]:
+    """The cells of a score, one for the runs of each line; the best and the second are put into their patterns.
+
+    places: digits of a fraction; per cent have two fewer.
+    """
+    marks = _marks([average(values) for values in runs], lower_is_better(name), places)
+    for values, mark in zip(runs, marks, strict=True):
+        yield {1: best, 2: second}.get(mark, "{}").format(_cell(values, factor, places))
+
+
+def _cell(values: Sequence[float], factor: int = 1, places: int = 4) -> str:
     """A score, or the mean ± standard deviation (N - 1) of several runs, of those where it is defined."""
-    digits, kept = 4 if factor == 1 else 2, [value * factor for value in values if not math.isnan(value)]
+    digits, kept = places if factor == 1 else places - 2, [v * factor for v in values if not math.isnan(v)]
     if len(values) == 1 or not kept:
         return f"{average(values) * factor:.{digits}f}"
     some = f" ({len(kept)} of {len(values)})" if len(kept) < len(values) else ""
@@ -126,14 +145,24 @@ def _cell(values: Sequence[float], factor: int = 1) -> str:
     return f"{np.mean(kept):.{digits}f}{spread}{some}"
 
 
-def _marks(values: Sequence[float], lower: bool) -> list[int]:
-    """1 for the best, 2 for the second, 0 else, as printed; ties share. Where all are equal nothing is marked."""
-    rounded = [round(value, 4) for value in values]
+def _marks(values: Sequence[float], lower: bool, places: int = 4) -> list[int]:
+    """1 for the best, 2 for the second, 0 else, as printed; ties share. Where all are equal nothing is marked.
+
+    Of two lines the other one is no second.
+    """
+    rounded = [round(value, places) for value in values]
     order = sorted({value for value in rounded if not math.isnan(value)}, reverse=not lower)
     if len(order) < 2:
         return [0] * len(values)
-    return [order.index(value) + 1 if value in order[:2] else 0 for value in rounded]
+    marked = order[: 2 if len(values) > 2 else 1]
+    return [order.index(value) + 1 if value in marked else 0 for value in rounded]
 
 
-def _escaped(text: str, escape: dict[str, str] | None) -> str:
+def arrow(name: str, escape: dict[str, str] | None = None) -> str:
+    """A score's name, and which way is better."""
+    return f"{escaped(name, escape)} {'↓' if lower_is_better(name) else '↑'}"
+
+
+def escaped(text: str, escape: dict[str, str] | None = None) -> str:
+    """A text in one line, in which letters that mean something to Markdown or LaTeX mean themselves."""
     return "".join((escape or {}).get(letter, letter) for letter in on_one_line(text))

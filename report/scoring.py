@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from metrics import PROTOCOLS, Scores
+from metrics.inputs import CUT
 from report.cases import Case, Job
 from report.reading import (
     NEARLY_BLACK,
@@ -33,6 +34,7 @@ PATIENCE = 600  # seconds; a few images that are not scored by then never will b
 CHUNK = 16  # images a process takes at a time
 WORTH_A_PROCESS = 500  # images; with fewer, starting it takes longer than it saves
 AS_MANY = 16  # images that a volume takes as long as
+EMPTY, ALARM = "masks are empty", "maps of empty masks find something"  # counted for what stands below a table
 AHEAD = 4  # chunks that wait for each process: with all of them waiting, memory grows with the data set
 
 
@@ -89,6 +91,7 @@ def score(
             for note, names in notes.items():
                 noted.setdefault(note, [0, names[0]])[0] += len(names)
     for job, noted in zip(jobs, noticed, strict=True):
+        job.empty, job.alarms = (noted.pop(text, [0])[0] for text in (EMPTY, ALARM))
         job.notes += [f"{many} {note}, first {first}" for note, (many, first) in noted.items()]
 
 
@@ -138,6 +141,10 @@ def score_files(files: Sequence[Case], how: How) -> tuple[Scores, dict[str, list
             raise ValueError(
                 f"{case.within} has shape {within.shape} but {case.masks[0]} {gt.shape}; they must be equal"
             )
+        if not gt.any():
+            note(EMPTY, case.masks[0])
+            if (pred >= CUT).any():
+                note(ALARM, case.map)
         if not gt.any() and nearly_black(pred, rules.stretch):
             text = f"maps of empty masks are nearly black, at most {NEARLY_BLACK} of 255"
             note(f"{text}, and stretched to white by protocol {how.protocol}: false alarms", case.map)

@@ -9,18 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from files import write_csv, write_file
-from report import layout, statistics
+from report import empty, layout, overview, statistics
 from report.cases import Job
 from report.layout import ALL, Block, Show, aligned, average, no_formula
 
 FILES = ("scores.csv", "summary.json", "tables.md", "tables.tex")
 
 
-def terminal(jobs: Sequence[Job], show: Show = ALL) -> str:
-    """All tables, and what their marks mean."""
+def terminal(jobs: Sequence[Job], show: Show = ALL, whole: overview.Overview | None = None) -> str:
+    """All tables, the overview last, and what their marks mean."""
     found = blocks(jobs)
-    legend = "\n\n* best, + second" if any(len(block.lines) > 1 for block in found) else ""
-    return layout.terminal(found, show) + legend
+    text = layout.terminal(found, show) + (f"\n\n{overview.terminal(whole)}" if whole else "")
+    most = max(len(lines) for lines in [block.lines for block in found] + ([whole.lines] if whole else []))
+    text += "\n\n* best, + second" if most > 2 else "\n\n* best" if most > 1 else ""
+    return "\n\n".join([text, *empty.notes(jobs)])
 
 
 def groups(jobs: Sequence[Job], group_of: Callable[[str], str], show: Show = ALL) -> str:
@@ -141,7 +143,13 @@ def _pooled(jobs: Sequence[Job]) -> list[Job]:
     return found
 
 
-def write(jobs: Sequence[Job], folder: Path, show: Show = ALL, also: Sequence[str] = ()) -> None:
+def write(
+    jobs: Sequence[Job],
+    folder: Path,
+    show: Show = ALL,
+    also: Sequence[str] = (),
+    whole: overview.Overview | None = None,
+) -> None:
     """scores.csv (a row per image), summary.json, tables.md and tables.tex in `folder`; tables.md ends with `also`.
 
     In the CSV a name that begins with = + - or @ has an apostrophe before it, so that no spreadsheet runs it.
@@ -150,8 +158,11 @@ def write(jobs: Sequence[Job], folder: Path, show: Show = ALL, also: Sequence[st
     write_csv(folder / "scores.csv", _by_image(jobs))
     write_file(folder / "summary.json", json.dumps([_summary(job) for job in jobs], indent=2) + "\n")
     found = blocks(jobs)
-    write_file(folder / "tables.md", layout.markdown(found, show) + "".join(f"\n```\n{text}\n```\n" for text in also))
-    write_file(folder / "tables.tex", layout.latex(found, show))
+    of_all = f"\n{overview.markdown(whole)}" if whole else ""
+    texts = "".join(f"\n{text}\n" for text in empty.notes(jobs))
+    texts += "".join(f"\n```\n{text}\n```\n" for text in also)
+    write_file(folder / "tables.md", layout.markdown(found, show) + of_all + texts)
+    write_file(folder / "tables.tex", layout.latex(found, show) + (f"\n{overview.latex(whole)}" if whole else ""))
 
 
 def _by_image(jobs: Sequence[Job]) -> Iterator[Sequence[object]]:
@@ -172,6 +183,8 @@ def _summary(job: Job) -> dict[str, object]:
         "method": job.method,
         "run": job.run,
         "images": len(job.scores),
+        "empty_masks": job.empty,
+        "false_alarms": job.alarms,
         "scores": {name: None if math.isnan(value) else value for name, value in job.scores.result().items()},
         "undefined": {name: count for name, count in job.scores.undefined.items() if count},
         "undefined_rule": job.scores.undefined_rule,

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import test_score
-from report import layout, scoring
+from metrics import Scores
+from report import empty, layout, scoring
 from tests.conftest import GOLDEN
 
 
@@ -62,7 +63,7 @@ def test_several_methods_and_sets_make_tables_of_every_kind(sets, capsys):
     assert f"Good\\_1 & \\textbf{{{best}}} &" in latex
     assert "MAE $\\downarrow$" in latex
     assert "maxF $\\uparrow$" in latex
-    assert latex.count("\\toprule") == 2
+    assert latex.count("\\toprule") == 3  # a table of each set, and one of all
 
 
 def test_a_name_given_again_is_a_fold_and_tables_show_mean_and_std(sets, capsys):
@@ -239,3 +240,39 @@ def test_odd_names_break_no_table_and_run_in_no_spreadsheet(sets, capsys):
     assert "\n| =cmd \\| x | " in markdown
     assert "\n=cmd | x & " in latex
     assert [layout.no_formula(text) for text in ("+a", "-a", "@a", "a=b")] == ["'+a", "'-a", "'@a", "a=b"]
+
+
+@pytest.mark.parametrize("protocol", ["official", "pranet", "infnet", "binary"])
+def test_a_set_with_empty_masks_is_named_with_its_false_alarms_and_is_no_fault_of_its_files(
+    sets, write_png, capsys, protocol
+):
+    for i in (0, 1, 2):
+        write_png(sets / "gt" / "one" / "masks" / f"{i}.png", np.zeros((40, 50), np.uint8))
+        write_png(sets / "good" / "one" / f"{i}.png", np.full((40, 50), (0, 127, 200)[i], np.uint8))
+    arguments = ("--gt", sets / "gt", "--pred", sets / "good", "--pred", sets / "bad", "--protocol", protocol)
+    out = run(*arguments, "--strict", "--out", sets / "out", capsys=capsys)
+    (note,) = [line for line in out.splitlines() if "empty;" in line]
+    assert note.startswith("note: one: 3 of 6 masks are empty; ") and out.rindex("note: one: 3") > out.rindex("method")
+    assert "False alarms, maps that reach one half anywhere: good 1 of 3, bad " in note
+    assert ("--protocol binary has their specificity" in note) == (protocol != "binary")
+    assert note in (sets / "out" / "tables.md").read_text()
+    summary = json.loads((sets / "out" / "summary.json").read_text())
+    assert [(s["empty_masks"], s["false_alarms"]) for s in summary if s["method"] == "good"] == [(3, 1), (0, 0)]
+
+
+def test_what_the_note_on_empty_masks_says_of_each_protocol_is_so():
+    gt, maps = np.zeros((9, 9), np.uint8), [np.full((9, 9), level, np.uint8) for level in (0, 40, 255)]
+
+    def scored(protocol, pred):
+        scores = Scores(protocol)
+        scores.update(pred, gt)
+        return scores.result()
+
+    for protocol, text in empty.MISLEADING.items():
+        found = [scored(protocol, pred) for pred in maps]
+        zero = re.findall(r"\w+", text.split(" are 0 there")[0].replace(" and ", " ")) if " are 0 there" in text else ()
+        assert all(result[name] == 0 for result in found for name in zero), protocol
+        assert len(zero) == {"official": 3, "pranet": 5, "infnet": 3, "binary": 0}[protocol]
+    assert scored("official", maps[0])["Em"] == 0
+    nothing, alarm = scored("binary", maps[0]), scored("binary", maps[2])
+    assert all(np.isnan(nothing[name]) for name in ("Jaccard", "Recall", "Dice")) and alarm["Dice"] == 0
