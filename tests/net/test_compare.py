@@ -66,10 +66,10 @@ def results(how, pair, views, device="cpu", dtype=None) -> list[Tensor]:
 
 
 def require_near(found, exact, tolerance: float, beside=None):
-    """Within `tolerance` of the largest value, or twice as far as the results `beside` are."""
+    """Within `tolerance` of the largest value, and three times as far besides as the results `beside` are."""
     assert len(found) == len(exact)
     for i, (one, other) in enumerate(zip(found, exact)):
-        far = 2 * (beside[i] - other).abs().max() if beside else 0
+        far = 3 * (beside[i] - other).abs().max() if beside else 0
         assert (one - other).abs().max() <= tolerance * other.abs().max() + far, f"result {i}"
 
 
@@ -168,11 +168,14 @@ def test_a_step_of_the_network_asks_the_device_for_nothing(device):
 
 
 @pytest.mark.gpu
-def test_a_network_trains_with_kernels_as_without():
-    found, expected = (step(m2snet(device), recipe.images(1, 64, 64, 3)) for device in ("cuda", "cpu"))
-    most = max(x.abs().max() for x in expected[1:])
+def test_a_network_trains_with_kernels_as_without(monkeypatch):
+    image = recipe.images(2, 64, 64, 3)
+    found = step(m2snet("cuda"), image)
+    monkeypatch.setattr(fused, "usable", lambda *tensors: False)
+    expected = step(m2snet("cuda"), image)
+    most = max(x.abs().max().item() for x in expected[1:])
     for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * most.item())
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3 * most)
 
 
 @pytest.mark.usefixtures("idle")
