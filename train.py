@@ -17,6 +17,7 @@ import net
 from configs import Config, as_begun, errors_in_one_line, notes, outlived_output, parse, require_same, require_trainable
 from dataset import Batches, to_train, to_validate
 from engine import checkpoint, distributed, earlier, lock, machine, optim, record
+from engine.gradients import Gradients, Graphs
 from engine.inference import predictor_of
 from engine.loading import Loader, silent
 from engine.log import Log
@@ -87,9 +88,10 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     state = State(folder, team, cfg, [pair.name for pair in pairs.train], trained)
     if found:
         state.resume(found, require_same(cfg, found["config"], found.get("defaults", {}), say), say)
-    found.clear()  # it holds the network a second time
     model = distributed.wrap(network, team)
     model = torch.compile(model, dynamic=True) if cfg.compile else model  # type: ignore[assignment]
+    replays = cfg.graphs and device.type == "cuda" and model is network and not precision.apex
+    gradients = (Graphs if replays else Gradients)(model, criterion, precision, optimiser)
 
     # ---- from here on files are written
     if team.writes:
@@ -116,16 +118,14 @@ def run(cfg: Config, team: distributed.Team) -> Path:
                     lr = optim.learning_rate(cfg, epoch, state.done, batches.steps)
                     optim.set_learning_rate(optimiser, lr)
                     share, count = batches.share(state.done), batches.count(state.done)
-                    with precision.autocast():
-                        logits = model(image).float()
-                        loss = criterion(logits, mask, within)
                     # gradients are averaged over processes: so weighed, they are the gradient of the whole batch
-                    norm = precision.step(loss["total"] * (team.size * share), optimiser, network)
+                    logits, loss = gradients(image, mask, within, team.size * share)
+                    norm = precision.step(optimiser, network)
                     if averaged:
                         averaged.update_parameters(network)
                     state.stepped()
                     log.add(epoch + 1, lr, loss, norm, names, share)
-                    shown = (image, mask, logits.detach())
+                    shown = (image, mask, logits)
                     bar.update(count)
                     if not bar.disable and state.done % 10 == 1:  # reading a loss waits for the device
                         bar.set_postfix_str(f"lr={lr:.6f} | loss={loss['total'].item():.6f}")

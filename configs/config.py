@@ -123,6 +123,7 @@ class Config:
     grad_clip: float = training(0.0, "largest norm of the gradient; 0 leaves it as it is, as the original", at_least(0))
     cudnn: bool = training(True, "Official: off, for an old PyTorch's sake; it costs most of the speed")
     channels_last: bool = training(True, "memory order of images and weights: same numbers to rounding, faster")
+    graphs: bool = training(True, "CUDA graphs: a step of a size seen before is one launch; one process, no compile")
     compile: bool = training(False, "torch.compile: a slow start, then faster steps")
     sync_batchnorm: bool = training(False, "statistics over all processes; CUDA only")
     ema: float = training(0.0, "decay of averaged weights: model-<epoch>-ema, model-best; 0: none", below(1, "0.999"))

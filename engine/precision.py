@@ -14,7 +14,7 @@ NATIVE = "amp native-fp16 needs no installation, does the same and is at least a
 
 
 class Precision:
-    """`with precision.autocast(): loss = ...`, then `precision.step(loss, optimiser, network)`.
+    """`with precision.autocast(): loss = ...`; `precision.backward(loss, optimiser)`; `precision.step(optimiser, net)`.
 
     amp: off | native-fp16 | native-bf16 | apex | auto (the original's native-fp16 on CUDA, off elsewhere).
     apex is what the original's README asks for: its `amp` at level O1 where the installed build still has it (apex
@@ -62,19 +62,24 @@ class Precision:
         """Whether a step whose gradients overflow is left out, as float16 has it now and then."""
         return bool(self.apex) or self.dtype == torch.float16
 
-    def step(self, loss: Tensor, optimiser: torch.optim.Optimizer, network: nn.Module) -> Tensor:
-        """One update of the weights; the norm of the gradient before clipping, a scalar left on the device.
-
-        With float16 a step whose gradients overflow is left out.
-        """
+    def backward(self, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+        """The gradients of `loss`, scaled as float16 needs it, in place of those before."""
         optimiser.zero_grad(set_to_none=True)
         if self.apex:
             with self.apex.scale_loss(loss, optimiser) as scaled:
                 scaled.backward()
+        else:
+            self.scaler.scale(loss).backward()
+
+    def step(self, optimiser: torch.optim.Optimizer, network: nn.Module) -> Tensor:
+        """One update of the weights; the norm of the gradient before clipping, a scalar left on the device.
+
+        With float16 a step whose gradients overflow is left out.
+        """
+        if self.apex:
             norm = self._norm(network)
             optimiser.step()
             return norm
-        self.scaler.scale(loss).backward()
         self.scaler.unscale_(optimiser)
         norm = self._norm(network)
         write_momentum(optimiser)

@@ -71,6 +71,7 @@ class State:
             if not whole:
                 epoch = self.epoch + 1
                 say(f"NOTE: batch or seed has changed within epoch {epoch}, which begins anew; its steps so far stay")
+        found.clear()  # it holds the network a second time
 
     def save(self, log: Log) -> None:
         """Write last.pt; FloatingPointError, and last.pt as it was, if a loss or a weight is not finite."""

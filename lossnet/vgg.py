@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import weights
+from lossnet.squares import mean_squared
 
 # its channels, 0 where it halves its maps. Not torchvision's: to import that takes as long as to import PyTorch
 CHANNELS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
@@ -60,7 +61,7 @@ class LossNet(nn.Module):
             x = block(x)
             with torch.no_grad():
                 y = block(y)
-            loss = loss + F.mse_loss(x, y)
+            loss = loss + mean_squared(x, y)
         return loss
 
     def _prepare(self, maps: Tensor) -> Tensor:

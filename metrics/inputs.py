@@ -119,7 +119,7 @@ def foreground(gt: Tensor, cut: int | None = None) -> Tensor:
     if cut is not None:
         return gt > (cut if gt.dtype == torch.uint8 else cut / 255)
     top = gt.amax((1, 2), keepdim=True)
-    return (gt > top // 2) & (top > 0) if gt.dtype == torch.uint8 else 2 * gt > top
+    return gt > top // 2 if gt.dtype == torch.uint8 else 2 * gt > top
 
 
 def limits(maps: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ def edge_distance(pred: Tensor, gt: Tensor) -> Tensor:
 
 def edge_distance_of_maps(pred: Tensor, gt: Tensor, within: Tensor | None) -> Tensor:
     """`edge_distance` of maps (N, H, W), levels 0..255, cut at one half; outside a field of view nothing is found."""
-    found = 2 * pred.double() >= 255
+    found = pred >= 127.5
     return edge_distance(found if within is None else found & within, gt)
 
 

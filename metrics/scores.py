@@ -29,7 +29,8 @@ PROTOCOLS: dict[str, Protocol] = {
     )
 }
 OF_LEVELS = tuple(name for name, rules in PROTOCOLS.items() if rules.measure is None)  # these score on CUDA, in batches
-TOGETHER = 64  # images on the CPU whose counts become scores at once: torch's small operations cost most of one alone
+# images whose counts become scores at once: of one alone, or of one batch on a GPU, torch's small operations cost most
+TOGETHER = {"cpu": 64, "cuda": 512}
 
 
 class Scores:
@@ -101,8 +102,10 @@ class Scores:
                 self._settle()
                 self._add(found, spatial)
             else:
+                if self._waiting and self._waiting[0][1].device != spatial.device:
+                    self._settle()
                 self._waiting.append((found, spatial))
-                if not inputs.on_cpu(spatial) or sum(len(s) for _, s in self._waiting) >= TOGETHER:
+                if sum(len(s) for _, s in self._waiting) >= TOGETHER.get(spatial.device.type, 1):
                     self._settle()
             if flags is not None:
                 self._faults = flags if self._faults is None else self._faults.to(flags.device) | flags

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from metrics import inputs
+from metrics.gpu import kernels_for
 
 LEVELS = 256
 MOST_PIXELS = 2**24  # OpenCV counts in float32, exact up to here
@@ -96,16 +97,25 @@ def count_levels(pred: np.ndarray, gt: np.ndarray, centre: list[int], within: np
 
 def count_levels_batch(pred: Tensor, gt: Tensor, centre: Tensor, within: Tensor | None = None) -> Tensor:
     """(N, 4, 2, 256) as `count_levels`, for pred (N, H, W) uint8 and gt bool on any device, without waiting for it."""
-    n, height, width = pred.shape
+    height, width = pred.shape[1:]
     lower = torch.arange(height, device=pred.device)[None, :, None] >= centre[:, 0, None, None]
     right = torch.arange(width, device=pred.device)[None, None, :] >= centre[:, 1, None, None]
-    image = torch.arange(n, device=pred.device)[:, None, None]
-    index = (((image * 2 + lower) * 2 + right) * 2 + gt) * LEVELS + pred
-    counts = torch.zeros(n * 8 * LEVELS, dtype=torch.int64, device=pred.device)
+    index = 4 * LEVELS * lower.short() + 2 * LEVELS * right.short()
+    index.add_(gt, alpha=LEVELS).add_(pred)
+    return tally(index, 8 * LEVELS, within).view(-1, 4, 2, LEVELS).double()
+
+
+def tally(index: Tensor, bins: int, within: Tensor | None = None) -> Tensor:
+    """(N, bins) whole numbers: how often each number below `bins` occurs in index (N, H, W) int16, where it counts."""
+    index = index if within is None else torch.where(within, index, -1)
+    kernels = kernels_for(index)
+    if kernels is not None:
+        return kernels.tally(index, bins)
+    counts = torch.zeros(len(index) * bins, dtype=torch.int32, device=index.device)
+    place = torch.arange(len(index), device=index.device)[:, None, None] * bins + index.clamp(min=0)
     # not bincount: it asks the device for the largest index, and waits
-    ones = torch.ones((), dtype=torch.int64, device=pred.device).expand(index.numel())
-    counts.scatter_add_(0, index.flatten(), ones if within is None else within.flatten().long())
-    return counts.view(n, 4, 2, LEVELS).double()
+    counts.scatter_add_(0, place.flatten(), (index >= 0).flatten().int())
+    return counts.view(-1, bins)
 
 
 def from_levels(counts: Tensor, constant: str, strict: bool = False) -> Summary:
@@ -154,7 +164,7 @@ def from_pixels(
 
     within (N, H, W) bool: the field of view, of which gt is a part; outside of it a level is one that occurs inside.
     """
-    n, height, width = level.shape
+    height, width = level.shape[1:]
     low, high = level.amin((1, 2), keepdim=True), level.amax((1, 2), keepdim=True)
     offset, r = stretch(low, high, constant)
     v = level - offset
@@ -163,14 +173,11 @@ def from_pixels(
         bins = toolbox_bins(level, low, high)
     else:
         bins = torch.floor(255 * v / r).nan_to_num().long().clamp(0, 255)
-    image = torch.arange(n, device=level.device)[:, None, None]
     counted = torch.ones((), dtype=torch.float64, device=level.device).expand(level.shape)
     counted = counted if within is None else within.double()
 
     def grouped(bins: Tensor) -> Tensor:
-        index = ((image * 2 + gt) * LEVELS + bins).flatten()
-        counts = torch.zeros(n * 2 * LEVELS, dtype=torch.float64, device=level.device)
-        return counts.scatter_add_(0, index, counted.flatten()).view(n, 2, LEVELS)
+        return tally(bins.short().add_(gt, alpha=LEVELS), 2 * LEVELS, within).view(-1, 2, LEVELS).double()
 
     binned = grouped(bins)
     beyond = grouped(toolbox_bins(level, low, high, strict=True)) if strict else None

@@ -20,30 +20,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metrics import inputs
+from metrics.gpu import kernels_for
+from metrics.nearest import FADED, FARTHEST, OFFSETS, REACH, nearest_error, squared_distance
 from metrics.summary import stretch
 
-REACH = 3  # half the Gaussian's side
 GAUSSIAN = np.exp(-(np.arange(-REACH, REACH + 1.0) ** 2) / (2 * 5.0**2))
 GAUSSIAN /= GAUSSIAN.sum()
-FARTHEST = 2 * REACH**2  # squared distance
-FADED = 200  # pixels; 0.5^(200 / 5) is 1e-12
 DECAY = 0.5 ** (np.sqrt(np.arange(FADED**2 + 1)) / 5)  # by squared distance
 STRIP = 2**16  # pixels worked on at once: what they need stays in the cache, and a huge map needs no memory
 EPSILON = {"official": 1e-6, "pranet": 2.2e-16}
-
-
-def _offsets(ties: str) -> list[tuple[int, int]]:
-    """(dy, dx) to foreground that may be nearest, in the order in which they are preferred."""
-
-    def preference(dy: int, dx: int) -> tuple[int, int]:
-        return (dx, dy) if ties == "official" else (int(dx > 0), dy if dx <= 0 else -dy)
-
-    near = range(-REACH - 1, REACH + 2)  # 4^2 <= FARTHEST < 5^2
-    offsets = [(dy, dx) for dy in near for dx in near if 0 < dy * dy + dx * dx <= FARTHEST]
-    return sorted(offsets, key=lambda o: (o[0] ** 2 + o[1] ** 2, *preference(*o)))
-
-
-OFFSETS = {ties: _offsets(ties) for ties in ("official", "pranet")}
 
 
 def weighted_f_of_maps(pred: Tensor, gt: Tensor, within: Tensor | None, constant: str, ties: str) -> Tensor:
@@ -53,10 +38,10 @@ def weighted_f_of_maps(pred: Tensor, gt: Tensor, within: Tensor | None, constant
     """
     low, high = (limit.double() for limit in inputs.limits(pred))
     offset, span = stretch(low, high, constant)
+    if not inputs.on_cpu(pred):
+        return weighted_f_batch(pred, gt, within, offset.flatten(), span.flatten(), ties)
     if within is not None:
         pred = torch.where(within, pred.double(), offset)  # p = 0 outside, also where all inside is one level
-    if not inputs.on_cpu(pred):
-        return weighted_f_batch((pred.double() - offset) / span, gt, ties)
     maps = zip(pred.numpy(), gt.numpy(), offset.flatten().tolist(), span.flatten().tolist(), strict=True)
     return torch.tensor([weighted_f(*image, ties=ties) for image in maps], dtype=torch.float64)
 
@@ -141,17 +126,34 @@ def _spread(error: np.ndarray, inside: np.ndarray, distance: np.ndarray, ties: s
     return spread
 
 
-def weighted_f_batch(pred: Tensor, gt: Tensor, ties: str = "official") -> Tensor:
-    """(N,) float64: pred (N, H, W) float64 in [0, 1], gt (N, H, W) bool, on any device, without waiting for it."""
-    error = (pred - gt.double()).abs()
-    spread = nearest_error(error, gt, ties)
-    smooth = _smooth(_smooth(spread).mT).mT
+def weighted_f_batch(
+    level: Tensor, gt: Tensor, within: Tensor | None, offset: Tensor, span: Tensor, ties: str = "official"
+) -> Tensor:
+    """(N,) float64 of maps as `weighted_f_of_maps` has them, on any device, without waiting for it.
+
+    level uint8 or float64, p = (level - offset) / span in [0, 1] with offset and span (N,) float64; p = 0 outside.
+    """
+    background = ~gt if within is None else within & ~gt
+    kernels = kernels_for(gt)
+    if kernels is None:
+        missed, false_positive = error_sums(level, gt, background, offset, offset + span, ties)
+    else:
+        missed, false_positive = kernels.error_sums(level, gt, background, offset, offset + span, ties == "official")
+    area = gt.sum((1, 2)).double()
+    score = _combine(area.clamp(min=1), missed / span, false_positive / span, EPSILON[ties])
+    return torch.where(area > 0, score, torch.zeros_like(score))
+
+
+def error_sums(
+    level: Tensor, gt: Tensor, background: Tensor, offset: Tensor, top: Tensor, ties: str
+) -> tuple[Tensor, Tensor]:
+    """What `launch.error_sums` gives, by PyTorch's own operations: weighted errors of foreground and background."""
+    offset, top = offset[:, None, None], top[:, None, None]
+    error = (top - level.double()) * gt
+    smooth = _smooth(_smooth(nearest_error(error, gt, ties)).mT).mT
     missed = (torch.minimum(error, smooth) * gt).sum((1, 2))
     weight = 2 - torch.exp(torch.sqrt(squared_distance(gt).double()) * (np.log(0.5) / 5))
-    false_positive = (error * weight * ~gt).sum((1, 2))
-    area = gt.sum((1, 2)).double()
-    score = _combine(area.clamp(min=1), missed, false_positive, EPSILON[ties])
-    return torch.where(area > 0, score, torch.zeros_like(score))
+    return missed, ((level - offset) * weight * background).sum((1, 2))
 
 
 def _smooth(image: Tensor) -> Tensor:
@@ -173,36 +175,3 @@ def _combine(area: Number, missed: Number, false_positive: Number, epsilon: floa
     recall = 1 - missed / area
     precision = true_positive / (true_positive + false_positive + epsilon)
     return 2 * recall * precision / (recall + precision + epsilon)
-
-
-def nearest_error(error: Tensor, gt: Tensor, ties: str) -> Tensor:
-    """(N, H, W): error at the nearest foreground pixel where one is within reach, else 0."""
-    reach = REACH + 1
-    frame = (reach,) * 4
-    height, width = gt.shape[1:]
-    inside, outer = F.pad(gt, frame), F.pad(error * gt, frame)
-    spread, found = error * gt, gt.clone()
-    for dy, dx in OFFSETS[ties]:
-        window = np.s_[:, reach + dy : reach + dy + height, reach + dx : reach + dx + width]
-        hit = inside[window] & ~found
-        spread = torch.where(hit, outer[window], spread)
-        found |= hit
-    return spread
-
-
-def squared_distance(gt: Tensor) -> Tensor:
-    """(N, H, W) int32 squared distance to the nearest foreground pixel, exact up to FADED; farther, something larger.
-
-    First along each column by a running maximum of positions, then along rows as a minimum over shifts.
-    """
-    _, height, width = gt.shape
-    far = 2 * FADED
-    y = torch.arange(height, device=gt.device).view(1, -1, 1)
-    above = y - torch.where(gt, y, -far).cummax(1).values
-    below = torch.where(gt, y, height + far).flip(1).cummin(1).values.flip(1) - y
-    column = torch.minimum(above, below).clamp(max=far).int() ** 2
-    nearest = column.clone()
-    for shift in range(1, min(width, FADED + 1)):
-        torch.minimum(nearest[..., shift:], column[..., :-shift] + shift**2, out=nearest[..., shift:])
-        torch.minimum(nearest[..., :-shift], column[..., shift:] + shift**2, out=nearest[..., :-shift])
-    return nearest

@@ -1,6 +1,6 @@
 """The layers of MSNet and M2SNet, and the only file that knows 2 from 3 dimensions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+
+Norm = nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 
 class Layers(NamedTuple):
@@ -86,37 +88,56 @@ class BoxView(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # float32 even under autocast: the sum of 64 x 25 activations overflows float16
-        total = x.sum(1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
-        box = LAYERS[self.dims].box_sum(total, self.kernel)
-        norm = self.norm
+        total = x.sum(1, keepdim=True, dtype=at_least_float32(x.dtype))
+        normal = LAYERS[self.dims].box_sum(total, self.kernel)
+        if self.norm.training:
+            normal = standardised(normal.view(1, 1, -1), [self.norm])[0].view(normal.shape).to(x.dtype)
         channel = (1, -1) + (1,) * self.dims
-        if norm.training:
-            mean, var = self._track(box)
-            normal = ((box - mean.view(channel)) * torch.rsqrt(var + norm.eps).view(channel)).to(x.dtype)
-            scale: Tensor = norm.weight
-            shift: Tensor = norm.bias
-        else:  # the running statistics of the 64 channels are equal only up to how they were trained
-            assert norm.running_mean is not None and norm.running_var is not None
-            scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-            normal, shift = box, norm.bias - norm.running_mean * scale
-        wide = torch.addcmul(shift.view(channel).to(normal.dtype), normal, scale.view(channel).to(normal.dtype))
-        return wide.relu_().to(x.dtype)
+        scale, shift = (of_channels.view(channel).to(normal.dtype) for of_channels in self.affine())
+        return torch.addcmul(shift, normal, scale).relu_().to(x.dtype)
 
-    def _track(self, box: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance (1,) of the one map (N, 1, *space), entered into the running statistics as BatchNorm's."""
-        var, mean = torch.var_mean(box, dim=(0, *range(2, box.ndim)), correction=0)
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Scale and shift (width,) of the one map, which in training is standardised first."""
         norm = self.norm
-        n: float | Tensor = box.numel()
-        if isinstance(norm, nn.SyncBatchNorm):
-            mean, var, n = _over_all_processes(mean, var, box.numel())
-        with torch.no_grad():
-            assert norm.running_mean is not None and norm.running_var is not None
-            assert norm.momentum is not None and norm.num_batches_tracked is not None
-            norm.running_mean.lerp_(mean.to(norm.running_mean.dtype).expand_as(norm.running_mean), norm.momentum)
-            unbiased = (var * (n / (n - 1))).to(norm.running_var.dtype)
-            norm.running_var.lerp_(unbiased.expand_as(norm.running_var), norm.momentum)
-            norm.num_batches_tracked += 1
-        return mean, var
+        if norm.training:
+            return norm.weight, norm.bias
+        # the running statistics of the 64 channels are equal only up to how they were trained
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        return scale, norm.bias - norm.running_mean * scale
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    return dtype if dtype == torch.float64 else torch.float32
+
+
+def standardised(boxes: Tensor, norms: Sequence[Norm]) -> tuple[Tensor, Tensor, Tensor | int]:
+    """Maps (views, inputs, n) with mean 0 and variance 1 over n, what they were scaled by, and n over all processes.
+
+    The norm of each view, all alike, enters its inputs' statistics into its running ones, one input after the other.
+    """
+    var, mean = torch.var_mean(boxes, 2, correction=0, keepdim=True)
+    n: Tensor | int = boxes.shape[2]
+    if isinstance(norms[0], nn.SyncBatchNorm):
+        mean, var, n = _over_all_processes(mean, var, boxes.shape[2])
+    with torch.no_grad():
+        _track(norms, mean.flatten(1), (var * (n / (n - 1))).flatten(1))
+    scale = torch.rsqrt(var + norms[0].eps)
+    return (boxes - mean) * scale, scale, n
+
+
+def _track(norms: Sequence[Norm], mean: Tensor, var: Tensor) -> None:
+    """Enter statistics (views, inputs), of one input or two, into the running ones."""
+    momentum, inputs = norms[0].momentum, mean.shape[1]
+    assert momentum is not None
+    share = 1 - (1 - momentum) ** inputs
+    if inputs == 2:  # two steps of `momentum` are one of `share` to here
+        mean, var = (torch.lerp(found[:, 0], found[:, 1], momentum / share) for found in (mean, var))
+    for norm, of_mean, of_var in zip(norms, mean, var):
+        assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
+        norm.running_mean.lerp_(of_mean.to(norm.running_mean.dtype).expand_as(norm.running_mean), share)
+        norm.running_var.lerp_(of_var.to(norm.running_var.dtype).expand_as(norm.running_var), share)
+        norm.num_batches_tracked += inputs
 
 
 def _over_all_processes(mean: Tensor, var: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:

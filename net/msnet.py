@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from net.backbones import Backbone
 from net.blocks import LAYERS, BoxView, conv_bn_relu, neighbours, resize_like
+from net.compare import compare
 
 DEEPEST = 5
 WIDTH = 64  # channels, as in the paper
@@ -87,12 +88,8 @@ class MSNet(nn.Module):
 
     def compare(self, deep: Tensor, shallow: Tensor) -> Tensor:
         """|deep - shallow| at shallow's size, plus the same seen through each box view [M2SNet, eq. 2]."""
-        deep = resize_like(deep, shallow)
-        difference = (deep - shallow).abs()
-        for kernel in self.boxes:
-            view = self.get_submodule(f"conv_{kernel}")
-            difference = difference + (view(deep) - view(shallow)).abs()
-        return difference
+        views = [self.get_submodule(f"conv_{kernel}") for kernel in self.boxes]
+        return compare(resize_like(deep, shallow), shallow, views)
 
     def foldable(self) -> Iterator[tuple[str, str]]:
         """Names of each convolution and of the BatchNorm that alone reads what it gives: the backbone's and its own."""

@@ -1,4 +1,4 @@
-"""What several test files share: a Config that trains in a moment, a network to match, golden weights, and scores."""
+"""What several test files share: a Config that trains in a moment, networks, golden weights, scores, counters."""
 
 import copy
 import csv
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import net
 import train
@@ -161,3 +162,40 @@ def require_equal_to_dense(view: nn.Module, dense: nn.Module, x: Tensor, conv: C
     (g_expected,) = torch.autograd.grad((expected * target).sum(), x)
     torch.testing.assert_close(g_actual, g_expected, rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(dict(view.norm.named_buffers()), dict(dense.named_buffers()), rtol=1e-9, atol=1e-9)
+
+
+ATEN = torch.ops.aten
+# what the host must wait for the device for, to know a value or a size; lift_fresh: Python's numbers are copied there
+WAITS = {
+    *(ATEN._local_scalar_dense, ATEN.nonzero, ATEN.masked_select, ATEN.is_nonzero, ATEN.bincount, ATEN.equal),
+    *(ATEN._unique2, ATEN.unique_consecutive, ATEN.unique_dim, ATEN.lift_fresh, ATEN.repeat_interleave),
+}
+
+
+class SeesWaits(TorchDispatchMode):
+    """`seen`: the operations for which a host would wait for its device."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        by_truth = func.overloadpacket in (ATEN.index, ATEN.index_put, ATEN.index_put_) and any(
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+        )
+        if by_truth or func.overloadpacket in WAITS:
+            self.seen.add(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+class Counts(TorchDispatchMode):
+    """`operations`: how many were run, views and reshapes left out; on a GPU each is a kernel to launch."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        aliases = [returned.alias_info for returned in func._schema.returns]
+        self.operations += not any(alias is not None and not alias.is_write for alias in aliases)
+        return func(*args, **(kwargs or {}))

@@ -37,8 +37,9 @@ class Bottle2neck(nn.Module):
         self.pool = nn.AvgPool2d(3, stride, padding=1)
         self.downsample: nn.Sequential | None = None
         if first:
+            pool = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
             self.downsample = nn.Sequential(
-                nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False),
+                pool if stride > 1 else nn.Identity(),  # the mean of one pixel is that pixel
                 nn.Conv2d(channels, planes * EXPANSION, 1, bias=False),
                 nn.BatchNorm2d(planes * EXPANSION),
             )

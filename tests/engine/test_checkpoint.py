@@ -31,8 +31,8 @@ def test_numbers_that_are_not_finite_end_a_run(polyp_folder, saved, tiny, monkey
     before = {name: (saved / name).read_bytes() for name in ("last.pt", "model-2")}
 
     class Spoiling(Precision):
-        def step(self, loss, optimiser, network):
-            norm = super().step(loss, optimiser, network)
+        def step(self, optimiser, network):
+            norm = super().step(optimiser, network)
             network.state_dict()[spoilt][-1:] = value
             return norm
 

@@ -15,6 +15,7 @@ from engine.loading import Loader
 from files import find_pairs
 from lossnet import Criterion, msnet_terms
 from net.blocks import BoxView
+from net.compare import compare
 from tests.helpers import Tiny, losses, small, validated
 from tests.lives import server, start, wait_for
 from tools.demo_data import write_demo_data
@@ -42,7 +43,8 @@ def steps(fields: dict, rank: int, size: int, port: int, out: str) -> None:
             network.eval()
             for step, (image, mask, _, _) in enumerate(loader):
                 loss = criterion(model(image.double()), mask.double())["total"]
-                precision.step(loss * (team.size * batches.share(step)), optimiser, network)
+                precision.backward(loss * (team.size * batches.share(step)), optimiser)
+                precision.step(optimiser, network)
         if team.writes:
             checkpoint.save(network.state_dict(), out)
 
@@ -82,36 +84,41 @@ def test_two_processes_of_four_images_equal_one_of_eight(tmp_path):
         torch.testing.assert_close(found[1][key], one, rtol=1e-6, atol=1e-9, msg=key)
 
 
+def seen(x, both):
+    """A map through a view, and compared with another through two."""
+    return both[0](x) + compare(x, x.flip(1), both)
+
+
 def views(_: dict, rank: int, size: int, port: int, out: str) -> None:
-    """Output, gradient and statistics of a box view whose batch is spread over two processes."""
+    """Output, gradients and statistics of box views whose batch is spread over two processes."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(size))
     torch.manual_seed(0)
     x = torch.rand(4, 8, 9, 7, dtype=torch.float64)
     goal = torch.rand(4, 8, 9, 7, dtype=torch.float64)
     with distributed.team(torch.device("cpu")) as team:
-        view = nn.SyncBatchNorm.convert_sync_batchnorm(BoxView(3, 8).double())
+        both = nn.SyncBatchNorm.convert_sync_batchnorm(nn.ModuleList((BoxView(3, 8), BoxView(5, 8))).double())
         mine = x[rank::size].clone().requires_grad_()
-        y = view(mine)
+        y = seen(mine, both)
         ((y - goal[rank::size]) ** 2).sum().backward()
-        found = distributed.gathered((y.detach(), mine.grad, view.norm.weight.grad))
+        found = distributed.gathered((y.detach(), mine.grad, both[0].norm.weight.grad))
         if team.writes:
-            checkpoint.save([list(part) for part in found] + [view.norm.running_var], out)
+            checkpoint.save([list(part) for part in found] + [both[0].norm.running_var], out)
 
 
-def test_a_box_view_with_synchronised_statistics_equals_the_whole_batch(tmp_path):
+def test_box_views_with_synchronised_statistics_equal_the_whole_batch(tmp_path):
     together(views, 2, {}, str(tmp_path / "views"))
     *parts, running_var = torch.load(tmp_path / "views", weights_only=True)
     torch.manual_seed(0)
     x, goal = (torch.rand(4, 8, 9, 7, dtype=torch.float64) for _ in range(2))
-    view = BoxView(3, 8).double()
+    both = nn.ModuleList((BoxView(3, 8), BoxView(5, 8))).double()
     x.requires_grad_()
-    y = view(x)
+    y = seen(x, both)
     ((y - goal) ** 2).sum().backward()
     for rank, (output, gradient, _) in enumerate(parts):
         torch.testing.assert_close(output, y.detach()[rank::2])
         torch.testing.assert_close(gradient, x.grad[rank::2])
-    torch.testing.assert_close(parts[0][2] + parts[1][2], view.norm.weight.grad)
-    torch.testing.assert_close(running_var, view.norm.running_var)
+    torch.testing.assert_close(parts[0][2] + parts[1][2], both[0].norm.weight.grad)
+    torch.testing.assert_close(running_var, both[0].norm.running_var)
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from torchvision.models.vgg import cfgs, make_layers, vgg16
 
+import fused
 from lossnet import TERMS, Criterion, LossNet, dice_loss, msnet_terms, one_vs_rest, structure_loss
+from lossnet.squares import mean_squared
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +158,21 @@ def test_a_term_is_least_for_the_mask_itself_and_blind_outside_the_field_of_view
     loss.backward()
     assert loss.shape == () and wrong.grad.isfinite().all() and not wrong.grad[..., 8:].any()
     assert TERMS[name](right, mask, within=within) < 0.05
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize(("dtype", "rounding"), [("float32", 1e-6), ("float16", 2**-10), ("bfloat16", 2**-7)])
+def test_features_are_compared_by_a_kernel_as_by_pytorch_in_float32(device, dtype, rounding, monkeypatch):
+    if device == "cpu":
+        monkeypatch.setattr(fused, "usable", lambda *tensors: True)
+    torch.manual_seed(0)
+    for shape in ((1, 1, 1, 1), (2, 64, 8, 8), (3, 5, 41, 19)):
+        x, y = torch.randn(2, *shape).to(getattr(torch, dtype))
+        x = x.to(device, memory_format=torch.channels_last).requires_grad_()
+        y = y.to(x.device, memory_format=torch.channels_last)
+        exact = F.mse_loss(x.double(), y.double())
+        loss = mean_squared(x, y)
+        assert loss.dtype == torch.float32 and loss.item() == pytest.approx(exact.item(), rel=1e-6)
+        found, expected = (torch.autograd.grad(1000 * value, x)[0] for value in (loss, exact))
+        torch.testing.assert_close(found, expected, rtol=rounding, atol=1e-7)
+        assert torch.equal(mean_squared(x, y), loss), "the same to the bit every time"

@@ -5,16 +5,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import metrics.scores
 from metrics import OF_LEVELS, Scores, inputs
+from metrics.summary import from_levels
+from tests.helpers import SeesWaits
 
 from .conftest import made_up_pair, read_pairs
 
 ATEN = torch.ops.aten
-# what the host must wait for the device for, to know a value or a size; lift_fresh: Python's numbers are copied there
-WAITS = {
-    *(ATEN._local_scalar_dense, ATEN.nonzero, ATEN.masked_select, ATEN.is_nonzero, ATEN.bincount, ATEN.equal),
-    *(ATEN._unique2, ATEN.unique_consecutive, ATEN.unique_dim, ATEN.lift_fresh, ATEN.repeat_interleave),
-}
 
 
 class DividesAsCuda(TorchDispatchMode):
@@ -23,20 +21,6 @@ class DividesAsCuda(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func.overloadpacket is ATEN.div and not isinstance(args[1], torch.Tensor) and not kwargs:
             return args[0] * (1 / args[1])
-        return func(*args, **(kwargs or {}))
-
-
-class SeesWaits(TorchDispatchMode):
-    def __init__(self):
-        super().__init__()
-        self.seen = set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        by_truth = func.overloadpacket in (ATEN.index, ATEN.index_put, ATEN.index_put_) and any(
-            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
-        )
-        if by_truth or func.overloadpacket in WAITS:
-            self.seen.add(str(func))
         return func(*args, **(kwargs or {}))
 
 
@@ -129,3 +113,31 @@ def test_scores_on_cuda_are_those_of_the_cpu(protocol, floats):
         there.update(pred.cuda(), gt.cuda())
     for name, values in here.per_image.items():
         np.testing.assert_allclose(there.per_image[name], values, rtol=0, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.usefixtures("batch_path")
+def test_the_counts_of_batches_become_scores_together(monkeypatch, stacked):
+    pred, gt, _ = stacked
+    turned = []
+    monkeypatch.setattr(metrics.scores, "TOGETHER", {"cpu": 6})
+    monkeypatch.setattr(
+        metrics.scores, "from_levels", lambda counts, *rest: turned.append(len(counts)) or from_levels(counts, *rest)
+    )
+    scores, alone = Scores(), Scores()
+    for _ in range(3):
+        scores.update(pred, gt)
+    assert turned == [6]
+    assert len(scores) == 9
+    alone.update(pred, gt)
+    assert scores.result() == pytest.approx(alone.result(), abs=1e-12)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_maps_on_the_cpu_and_on_cuda_make_one_table(stacked):
+    pred, gt, _ = stacked
+    mixed, alone = Scores(), Scores()
+    for place in ("cpu", "cuda", "cpu"):
+        mixed.update(pred.to(place), gt.to(place))
+    alone.update(pred, gt)
+    assert mixed.result() == pytest.approx(alone.result(), abs=1e-9)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import net
+from engine.gradients import Gradients, Graphs
 from engine.machine import keep_memory
 from engine.optim import sgd
 from engine.precision import DTYPES, Precision
@@ -154,15 +155,17 @@ def trainer(network: MSNet, lossnet: LossNet, amp: str, device: torch.device, pl
         optimiser = torch.optim.SGD(groups, 1e-3, 0.9, weight_decay=5e-4, nesterov=True)
     criterion = Criterion(msnet_terms(lossnet))
 
+    replays = device.type == "cuda" and not plain
+    gradients = (Graphs if replays else Gradients)(network, criterion, precision, optimiser)
+
     def train(image: Tensor, mask: Tensor, lr: float) -> Tensor:
         for group in optimiser.param_groups:
             group["lr"] = lr
         image = image.to(device, non_blocking=True).contiguous(memory_format=order)
         mask = mask.to(device, non_blocking=True)
-        with precision.autocast():
-            loss = criterion(network(image).float(), mask)["total"]
-        precision.step(loss, optimiser, network)
-        return loss.detach()
+        _, loss = gradients(image, mask, None, 1.0)
+        precision.step(optimiser, network)
+        return loss["total"]
 
     return train
 

@@ -1,0 +1,58 @@
+"""Triton kernels for what PyTorch does in many passes over a GPU's memory; `usable` says where they can run."""
+
+import importlib.util
+import warnings
+from functools import cache
+
+import torch
+from torch import Tensor
+
+DTYPES = {torch.float16, torch.bfloat16, torch.float32}
+MOST_CHANNELS = 256  # a pixel's channels lie in the registers of one program
+
+
+def usable(*tensors: Tensor) -> bool:
+    """Whether kernels can take these: all on one CUDA device, of one dtype and dense, and Triton can build for it."""
+    first = tensors[0]
+    return (
+        first.is_cuda
+        and first.dtype in DTYPES
+        and all(x.device == first.device and x.dtype == first.dtype and dense(x) for x in tensors)
+        and _builds(first.device, first.dtype)
+    )
+
+
+def few_enough(x: Tensor) -> bool:
+    """Whether x (N, C, *space) is of a size that `fused.pair` counts."""
+    return x.numel() > 0 and x.shape[1] <= MOST_CHANNELS and x[0].numel() < 2**31 and len(x) < 2**16
+
+
+def dense(x: Tensor) -> bool:
+    """Whether x (N, C, *space) lies in memory without gaps, channels first or last."""
+    return x.is_contiguous() or channels_last(x)
+
+
+def channels_last(x: Tensor) -> bool:
+    """Whether the channels of x (N, C, *space) lie side by side; also of a map whose two layouts are one."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim])
+
+
+@cache
+def _builds(device: torch.device, dtype: torch.dtype) -> bool:
+    if importlib.util.find_spec("triton") is None:  # PyTorch brings it along on Linux only
+        return False
+    if dtype == torch.bfloat16 and torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    try:
+        from fused.mse import mean_squared
+
+        mean_squared(*torch.zeros(2, 1, dtype=dtype, device=device))
+    except Exception as error:  # Triton raises whatever its compiler does
+        warnings.warn(
+            f"Triton builds no kernels for {device} ({type(error).__name__}: {error}); expected a C compiler and a GPU "
+            "it knows: the same is computed in more steps, slower",
+            stacklevel=3,
+        )
+        return False
+    return True
