@@ -22,7 +22,7 @@ from configs import OF_VOLUMES, SETTINGS, Config, differences, errors_in_one_lin
 from dataset import TestImages, Volumes, to_predict
 from engine import checkpoint, machine
 from engine.inference import OWN, Ensemble, VolumeEnsemble, config_of_flags, ensemble, members
-from engine.loading import Loader
+from engine.loading import Loader, workers
 from files import (
     Files,
     files_of,
@@ -43,6 +43,8 @@ from files import (
     seen_by,
     write_maps_record,
 )
+
+WRITERS = 8  # threads that resize and encode maps: two of them keep up with some 300 images/s, which a GPU passes
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -176,7 +178,7 @@ def predict_set(predictor: Ensemble | VolumeEnsemble, images: TestImages | Volum
     with (
         Loader(images, images.collate, cfg.workers, size, device, batch_size=images.at_once) as loader,
         tqdm(total=len(images), desc=out.name, unit="image", disable=None) as bar,
-        ThreadPoolExecutor(2) as pool,
+        ThreadPoolExecutor(workers(WRITERS)) as pool,
     ):
         for batch in loader:
             for case, pred in zip(batch.cases, predictor(batch), strict=True):

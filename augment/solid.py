@@ -1,5 +1,6 @@
 """Augmentations of volumes, as nnU-Net's trainer has them [Nature Methods 2021, supplement 4], by Config fields.
 
+scipy is imported where a volume is first changed: it takes half a second that pictures need not wait for.
 `motion` says where a patch is read from, so that turning it brings in what is around it and no border.
 `APPEARANCE` changes the image alone, whose intensities have a mean near 0 and a std near 1.
 """
@@ -8,7 +9,6 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy import ndimage
 
 TURN, SCALE = 0.2, 0.2  # how often
 THICK = 3  # times as long as the others, an axis is one of slices: nothing turns out of them
@@ -51,6 +51,8 @@ def patch_of(
     if matrix is None:
         start = np.round(centre - half).astype(int)
         return _cut(volume, start, size, outside)
+    from scipy import ndimage
+
     offset = centre - matrix @ half
 
     def moved(channel: np.ndarray, order: int, border: float) -> np.ndarray:
@@ -84,6 +86,8 @@ def blur(image: np.ndarray, rng: np.random.Generator, probability: float) -> np.
     """A Gaussian of 0.5 to 1 voxel, each channel with its own one time in two."""
     if rng.random() >= probability:
         return image
+    from scipy import ndimage
+
     chosen = [(rng.random() < 0.5, rng.uniform(0.5, 1)) for _ in image]
     return np.stack([ndimage.gaussian_filter(x, sigma) if yes else x for x, (yes, sigma) in zip(image, chosen)])
 
@@ -126,6 +130,8 @@ def _to_the_power(x: np.ndarray, power: float) -> np.ndarray:
 
 
 def _coarser(x: np.ndarray, scale: float) -> np.ndarray:
+    from scipy import ndimage
+
     coarse = ndimage.zoom(x, [max(1, round(side * scale)) / side for side in x.shape], order=0)
     return ndimage.zoom(coarse, np.array(x.shape) / coarse.shape, order=3, mode="nearest", grid_mode=True)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
 from engine import distributed
 from files import write_csv
@@ -55,11 +54,13 @@ class Log:
         for _, epoch, _, total, *_ in kept:
             self._count(epoch, total)
         self._sums |= sums or {}
-        self._board: SummaryWriter | None = None
+        self._board: Any = None
         if not writes:
             return
         # first: what follows has a thread, which a refusal would leave
         write_csv(path, [self._columns, *kept])
+        from torch.utils.tensorboard import SummaryWriter  # takes a while, which only the process that writes waits for
+
         with self._drawing():
             self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
 

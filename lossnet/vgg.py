@@ -5,11 +5,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.vgg import cfgs, make_layers
 
 import weights
 from lossnet.squares import mean_squared
 
+# its channels, 0 where it halves its maps. Not torchvision's: to import that takes as long as to import PyTorch
+CHANNELS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 SLICES = ((0, 4), (4, 9), (9, 16), (16, 23))  # of VGG-16's features: up to relu1_2, relu2_2, relu3_3, relu4_3
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -71,7 +72,13 @@ class LossNet(nn.Module):
 
 def _random_features() -> nn.Sequential:
     """`vgg16(weights=None).features`, without making the classifier: 124 of VGG-16's 138 million weights."""
-    features = make_layers(cfgs["D"])
+    features, before = nn.Sequential(), 3
+    for channels in CHANNELS:
+        if channels:
+            features.extend((nn.Conv2d(before, channels, 3, padding=1), nn.ReLU(inplace=True)))
+            before = channels
+        else:
+            features.append(nn.MaxPool2d(2))
     for module in features:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -7,8 +7,6 @@ without subvoxels, MedPy's with connectivity 1. Distances are those of voxel cen
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
 # A tree is asked for each voxel of the surface; a distance transform works on each voxel of the box, at a fifth of the
 # price. The surface of objects is a fiftieth of their box. That of an untrained network's noise is half of it: a
@@ -68,13 +66,15 @@ def nsd(there: np.ndarray, back: np.ndarray, tolerance: float) -> float:
 
 def _nearest(mask: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """From every voxel of a mask to the nearest of another, that has one."""
+    from scipy import ndimage, spatial  # takes half a second, which scores of pictures need not wait for
+
     count = np.count_nonzero(mask)
     if not count:
         return np.zeros(0)
     if count > DENSE * mask.size and mask.size < LARGE:
         return ndimage.distance_transform_edt(~other, spacing)[mask]
     # asked once, so a tree that is quickly built
-    tree = cKDTree(_points(other, spacing), leafsize=32, balanced_tree=False, compact_nodes=False)
+    tree = spatial.cKDTree(_points(other, spacing), leafsize=32, balanced_tree=False, compact_nodes=False)
     return tree.query(_points(mask, spacing))[0]
 
 

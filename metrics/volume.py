@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from metrics import surface
 from metrics.protocol import Protocol
@@ -57,6 +56,8 @@ def _lesions(pred: np.ndarray, gt: np.ndarray, hit: np.ndarray) -> dict[str, flo
 
 def _components(mask: np.ndarray, hit: np.ndarray) -> tuple[int, int]:
     """How many connected components a mask has, and how many of them are hit."""
+    from scipy import ndimage  # takes half a second, which scores of pictures need not wait for
+
     labels, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
     return count, len(np.unique(labels[hit]))
 

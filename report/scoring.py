@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, TimeoutError, wait
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, TimeoutError, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context
@@ -31,8 +31,9 @@ from report.reading import (
 )
 
 PATIENCE = 600  # seconds; a few images that are not scored by then never will be
-CHUNK = 16  # images a process takes at a time
+CHUNK = 16  # images a process or a thread takes at a time
 WORTH_A_PROCESS = 500  # images; with fewer, starting it takes longer than it saves
+THREADS = 3  # of pictures, which start at once; more would wait for each other's Python
 AS_MANY = 16  # images that a volume takes as long as
 EMPTY, ALARM = "masks are empty", "maps of empty masks find something"  # counted for what stands below a table
 AHEAD = 4  # chunks that wait for each process: with all of them waiting, memory grows with the data set
@@ -46,17 +47,22 @@ def score(
     keep_curves: bool = False,
     tolerance: float = 1.0,
 ) -> None:
-    """Decode and score in parallel processes; one unreadable file ends its own job and no other."""
+    """Decode and score in parallel, in `processes` at most; one unreadable file ends its own job and no other.
+
+    A process takes seconds to start: where no more than THREADS are worth it, pictures are scored in threads.
+    """
     jobs_of_volumes = [job for job in jobs if job.files and job.files[0].is_volume]
     for job in jobs_of_volumes if protocol not in OF_VOLUMES else ():
         job.error = f"protocol {protocol} scores pictures; of volumes give --protocol {' or '.join(OF_VOLUMES)}"
     total = sum(len(job.files) for job in jobs if not job.error)
     each = AS_MANY if jobs_of_volumes else 1
-    processes = max(1, min(processes, total * each // WORTH_A_PROCESS))
     chunk_size = CHUNK // each
+    threads = 1 if jobs_of_volumes else max(1, min(processes, THREADS, total // chunk_size))
+    processes = max(1, min(processes, total * each // WORTH_A_PROCESS))
+    pool, at_once = (_pool, processes) if processes > threads else (_threads, threads)
     noticed: list[dict[str, list]] = [{} for _ in jobs]  # note -> how many files, the first
     lock = Lock()  # chunks end in a thread of the pool's
-    with _pool(processes) as submit, tqdm(total=total, desc="score", unit="image", disable=None) as bar:
+    with pool(at_once) as submit, tqdm(total=total, desc="score", unit="image", disable=None) as bar:
 
         def scored(count: int) -> None:
             with lock:
@@ -77,7 +83,7 @@ def score(
                         break
                     yield job, noted, submitted(job.files[i : i + chunk_size], how)
 
-        for job, noted, future in _ahead(chunks(), AHEAD * processes if processes > 1 else 1):
+        for job, noted, future in _ahead(chunks(), AHEAD * at_once if at_once > 1 else 1):
             if job.error:
                 continue
             try:
@@ -157,17 +163,29 @@ def score_files(files: Sequence[Case], how: How) -> tuple[Scores, dict[str, list
 
 @contextmanager
 def _pool(processes: int) -> Iterator:
-    """`submit` of a process pool, or of this very process if one is enough."""
-    if processes > 1:
-        with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
-            try:
-                yield pool.submit
-            except ChildProcessError:
-                for process in active_children():  # the pool would wait for one that hangs, for ever
-                    process.kill()
-                raise
-    else:
+    """`submit` of a process pool."""
+    with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
+        try:
+            yield pool.submit
+        except ChildProcessError:
+            for process in active_children():  # the pool would wait for one that hangs, for ever
+                process.kill()
+            raise
+
+
+@contextmanager
+def _threads(threads: int) -> Iterator:
+    """`submit` of a thread pool, or of this very thread if one is enough."""
+    if threads == 1:
         yield _here
+        return
+    pool, before = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)), cv2.getNumThreads()
+    cv2.setNumThreads(1)  # of the whole process, PyTorch's of a thread
+    try:
+        yield pool.submit
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # after an error nobody wants the rest
+        cv2.setNumThreads(before)
 
 
 def _here(function: Callable, *arguments: Any) -> Future:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy import stats
 
 from metrics import PROTOCOLS, Scores
 from metrics.official import f_measure
@@ -109,4 +108,6 @@ def _wilcoxon(difference: np.ndarray) -> float:
     difference = difference[~np.isnan(difference)]
     if not difference.any():
         return float("nan")
+    from scipy import stats  # takes a second, which tables without tests need not wait for
+
     return float(stats.wilcoxon(difference).pvalue)

@@ -1,6 +1,7 @@
 """The rooms of the house and who may import whom, as a table that fails on any other arrow."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -97,3 +98,13 @@ def test_no_test_file_needs_another():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tests."):
                 assert not node.module.split(".")[-1].startswith("test_"), f"{path} imports {node.module}"
+
+
+def test_a_script_starts_without_what_only_some_of_its_runs_need():
+    """Each of these takes half a second or more; torch._dynamo, which torchvision brings, as long as torch itself."""
+    program = "import sys, train, prediction_rgb, test_score; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT)
+    loaded = {*found.stdout.split()}
+    assert {"torch", "train", "prediction_rgb", "test_score"} <= loaded
+    heavy = {"torchvision", "torch._dynamo", "torch.utils.tensorboard", "timm", "matplotlib"}
+    assert not loaded & (heavy | {"scipy.ndimage", "scipy.spatial", "scipy.stats"})

@@ -83,8 +83,11 @@ def test_a_name_given_again_is_a_fold_and_tables_show_mean_and_std(sets, capsys)
     assert f"{np.mean(values):.4f} $\\pm$ {np.std(values, ddof=1):.4f}" in (sets / "out" / "tables.tex").read_text()
 
 
-def test_processes_do_not_change_a_number(sets, monkeypatch):
+@pytest.mark.parametrize("threads", [1, 2], ids=["processes", "threads"])
+def test_processes_and_threads_do_not_change_a_number(sets, monkeypatch, threads):
     monkeypatch.setattr(scoring, "WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(scoring, "THREADS", threads)
+    monkeypatch.setattr(scoring, "CHUNK", 4)
     arguments = ["--gt", str(sets / "gt"), "--pred", str(sets / "good"), "--protocol", "pranet", "--out"]
     for processes in ("1", "2"):
         test_score.main([*arguments, str(sets / processes), "--processes", processes])

@@ -54,6 +54,22 @@ def test_lossnet_never_wakes_and_never_learns(lossnet):
     assert all(p.grad is None and not p.requires_grad for p in lossnet.parameters())
 
 
+def test_a_random_lossnet_is_torchvisions_random_vgg16():
+    """Layer by layer, and as many random numbers later: what a seed means stays what it was."""
+    torch.manual_seed(5)
+    theirs = make_layers(cfgs["D"])
+    for module in theirs:
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    ours = torch.nn.Sequential(*(layer for block in LossNet().blocks for layer in block))
+    assert torch.equal(torch.rand(1), after)
+    assert str(ours) == str(theirs[: len(ours)])
+    for name, weight in ours.named_parameters():
+        assert "bias" in name or torch.equal(weight, theirs.get_parameter(name)), name
+
+
 @pytest.mark.usefixtures("short_sighted")
 def test_lossnet_keeps_vgg16s_weights_and_takes_one_or_three_channels(tmp_path):
     source = make_layers(cfgs["D"])

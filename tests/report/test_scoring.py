@@ -4,6 +4,7 @@ import os
 import time
 from concurrent.futures import Future
 from contextlib import contextmanager
+from threading import Event
 
 import pytest
 
@@ -21,6 +22,17 @@ def test_no_more_chunks_wait_than_the_processes_need():
     assert [*ahead] == [*range(2, 100)]
 
 
+def test_a_thread_that_never_ends_is_one_line_and_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(scoring, "PATIENCE", 0)
+    released, job = Event(), cases.Job("set", "method", files=[cases.Case("a", ("b",))] * 40)
+    monkeypatch.setattr(scoring, "score_files", lambda *_: released.wait(60))
+    try:
+        with pytest.raises(ChildProcessError, match="a process that scores has given nothing for 0 s: is the disk"):
+            scoring.score([job], "official", "exclude", 2)
+    finally:
+        released.set()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("deed", "words"),
@@ -36,7 +48,7 @@ def test_a_process_that_scores_and_dies_or_hangs_is_one_line(monkeypatch, deed, 
         with real(2) as submit:
             yield lambda *_: submit(deed, 600)
 
-    monkeypatch.setattr(scoring, "_pool", pool)
+    monkeypatch.setattr(scoring, "_threads", pool)  # what so few are scored in
     job = cases.Job("set", "method", files=[cases.Case("a", ("b",))])
     with pytest.raises(ChildProcessError, match=f"a process that scores {words}"):
         scoring.score([job], "official", "exclude", 2)
@@ -53,7 +65,6 @@ def test_a_case_is_measured_in_its_own_spacing_and_all_within_one_tolerance(sets
 def test_the_bar_moves_with_every_chunk_of_many_processes_whichever_is_done_first(sets, monkeypatch):
     bar, waiting, steps = Bar(), [], []
     monkeypatch.setattr(scoring, "tqdm", lambda **_: bar)
-    monkeypatch.setattr(scoring, "WORTH_A_PROCESS", 1)
     monkeypatch.setattr(scoring, "CHUNK", 1)
 
     def submit(function, *arguments):
@@ -68,7 +79,7 @@ def test_the_bar_moves_with_every_chunk_of_many_processes_whichever_is_done_firs
     def pool(_):
         yield submit
 
-    monkeypatch.setattr(scoring, "_pool", pool)
+    monkeypatch.setattr(scoring, "_threads", pool)  # what so few are scored in
     (job,) = cases.jobs_of({"one": sets / "gt" / "one"}, {"A": [sets / "good" / "one"]}, False)
     scoring.score([job], "binary", "exclude", 2)
     assert steps == [0, 1, 2, 3, 4, 5]  # of the sixth nobody has been told what to do at its end

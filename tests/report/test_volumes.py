@@ -2,6 +2,7 @@
 
 import re
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
@@ -205,17 +206,18 @@ def test_labels_of_three_classes_are_read_by_their_names(tmp_path):
         read_volume_planes([path, path.with_name("b.nii.gz")])
 
 
-def test_volumes_are_shared_among_processes_sixteen_times_as_soon(monkeypatch):
+def test_pictures_wait_for_no_process_before_many_are_worth_it_and_volumes_do_sixteen_times_as_soon(monkeypatch):
     asked = []
 
     @contextmanager
-    def pool(processes):
-        asked.append(processes)
+    def pool(kind, count):
+        asked.append((kind, count))
         yield scoring._here
 
-    monkeypatch.setattr(scoring, "_pool", pool)
+    for kind in ("_pool", "_threads"):
+        monkeypatch.setattr(scoring, kind, partial(pool, kind))
     monkeypatch.setattr(scoring, "score_files", lambda files, how: (how.blank(), {}))
-    for ending, count in ((".png", 100), (".png", 1000), (".nii.gz", 31), (".nii.gz", 100)):
+    for ending, count in ((".png", 20), (".png", 1000), (".png", 2000), (".nii.gz", 31), (".nii.gz", 100)):
         job = cases.Job("set", "method", files=[cases.Case(f"map{ending}", (f"gt{ending}",))] * count)
         scoring.score([job], "volume", "exclude", 8)
-    assert asked == [1, 2, 1, 3]
+    assert asked == [("_threads", 1), ("_threads", 3), ("_pool", 4), ("_threads", 1), ("_pool", 3)]

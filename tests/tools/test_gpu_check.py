@@ -57,6 +57,7 @@ def test_the_whole_program_runs_and_writes_every_line(tmp_path, capsys):
         assert verdicts[f"maps, {name}, float32: most grey levels apart"] == "ok"
         for work in ("train", "predict"):
             assert verdicts[f"{work}, {name}, batch 2 at 64, float32 [images/s]"] == "measured"
+        assert verdicts[f"train, {name}, batch 2 at 64, float32, backward [operations]"] == "measured"
     assert verdicts["training m2snet: steps with a loss that is not finite"] == "ok"
     assert len(found["seconds"]) == out.split("to do:\n")[1].split("\n\n")[0].count("\n") + 1
     assert all(line["what"] in out for line in found["lines"])

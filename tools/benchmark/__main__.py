@@ -5,6 +5,7 @@ python -m tools.benchmark train | predict | load | score | volumes [--network m2
 Every part but `score` and `volumes` has a plain reference in the original's form: float32, contiguous, dense filters
 of ones, image by image, normalised at full resolution in float64. `score` compares with pysodmetrics and with decoding
 alone, `volumes` with MONAI, surface-distance and MedPy: `pip install monai surface-distance medpy`.
+`train` also counts what a step asks for (operations, bytes) and which share of the machine's peaks that is.
 """
 
 import argparse

@@ -36,11 +36,18 @@ def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int = REPEATS
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def peak(dtype: torch.dtype, side: int = 2048) -> float:
+def peak(dtype: torch.dtype) -> float:
     """Multiply-adds per second of a large matrix product: what the machine can do, as PyTorch uses it."""
+    side = 8192 if DEVICE.type == "cuda" else 2048  # what ends sooner than it can be launched measures the launch
     a, b = (torch.randn(side, side, device=DEVICE).to(dtype) for _ in range(2))
     a @ b
     return side**3 / interleaved({"product": lambda: a @ b})["product"]
+
+
+def bandwidth(mebibytes: int = 512) -> float:
+    """Bytes per second, read and written, of copying a large tensor."""
+    a, b = torch.zeros(2, mebibytes << 20, dtype=torch.uint8, device=DEVICE)
+    return 2 * a.nbytes / interleaved({"copy": lambda: b.copy_(a)})["copy"]
 
 
 def _wait() -> None:

@@ -12,10 +12,11 @@ import net
 from engine.gradients import Gradients, Graphs
 from engine.machine import keep_memory
 from engine.optim import sgd
-from engine.precision import Precision
+from engine.precision import DTYPES, Precision
 from lossnet import Criterion, LossNet, msnet_terms
 from net import MSNet
-from tools.benchmark.clock import DEVICE, REPEATS, interleaved, peak
+from tools.benchmark import counting
+from tools.benchmark.clock import DEVICE, REPEATS, bandwidth, interleaved, peak
 from tools.benchmark.reference import dense
 
 WAYS = {"reference": "off", "float32": "off", "bfloat16": "native-bf16"}
@@ -26,7 +27,7 @@ Train = Callable[[Tensor, Tensor, float], Tensor]  # image, mask and learning ra
 
 
 def measure(network: str, batch: int, size: int) -> dict:
-    """Images per second, ratios, peak memory, multiply-adds and share of the machine's peak."""
+    """Images per second, ratios, peak memory, multiply-adds, operations, bytes, and shares of the machine's peaks."""
     ways = ways_of(DEVICE)
     times = seconds_per_step({name: make_step(network, name, amp, batch, size) for name, amp in ways.items()})
     found: dict = {f"{name} [images/s]": round(batch / seconds, 2) for name, seconds in times.items()}
@@ -34,16 +35,34 @@ def measure(network: str, batch: int, size: int) -> dict:
     found |= {f"{name} [MiB]": peak_memory(network, name, amp, batch, size) for name, amp in ways.items()}
     macs = {"reference": multiply_adds(network, True, size), "ours": multiply_adds(network, False, size)}
     found |= {f"{name}, forward [GMAC per image]": round(value / 1e9, 2) for name, value in macs.items()}
-    loss = lossnet_multiply_adds()
-    for name, dtype in {"float32": torch.float32, "bfloat16": torch.bfloat16}.items():
-        # backward costs a network's forward twice; the frozen LossNet is run for map and mask and once backward
-        work = batch * (3 * macs["ours"] + 3 * loss)
-        found[f"{name}, share of a matrix product's speed"] = round(work / times[name] / peak(dtype), 2)
+    for name, amp in ways.items():
+        if not name.startswith("reference"):
+            found |= _named(name, asked(work := counting.step(network, batch, size, amp)))
+            found |= _named(name, shares(work, times[name], amp))
     return found
 
 
+def asked(work: Mapping[str, counting.Work]) -> dict[str, float]:
+    """Operations and gigabytes of each part of a step."""
+    found: dict[str, float] = {f"{part} [operations]": of_part.operations for part, of_part in work.items()}
+    return found | {f"{part} [GB]": round(of_part.bytes / 1e9, 2) for part, of_part in work.items()}
+
+
+def shares(work: Mapping[str, counting.Work], seconds: float, amp: str) -> dict[str, float]:
+    """What a step that takes `seconds` uses of what the machine can compute and move."""
+    macs = sum(of_part.multiply_adds for of_part in work.values())
+    moved = sum(of_part.bytes for of_part in work.values())
+    return {
+        "share of a matrix product's speed": round(macs / seconds / peak(DTYPES[amp] or torch.float32), 3),
+        "share of a copy's bandwidth": round(moved / seconds / bandwidth(), 3),
+    }
+
+
 def on_device(network: str, batch: int, size: int, device: torch.device, lossnet: LossNet | None = None) -> dict:
-    """Images per second in each precision, and the MiB of a GPU that it takes; one too large for the GPU is named."""
+    """Images per second in each precision, what a step asks for, and of a GPU the MiB that it takes and its shares.
+
+    One too large for the GPU is named.
+    """
     steps: dict[str, Callable[[], Tensor]] = {}
     found: dict = {}
     for way, amp in ways_of(device).items():
@@ -59,7 +78,16 @@ def on_device(network: str, batch: int, size: int, device: torch.device, lossnet
         steps[way] = step
         if device.type == "cuda":
             found[f"{way} [MiB]"] = (torch.cuda.max_memory_allocated() - before) >> 20
-    return found | {f"{way} [images/s]": round(batch / seconds, 2) for way, seconds in seconds_per_step(steps).items()}
+    for way, seconds in seconds_per_step(steps).items():
+        found[f"{way} [images/s]"] = round(batch / seconds, 2)
+        amp = ways_of(device)[way]
+        found |= _named(way, asked(work := counting.step(network, batch, size, amp)))
+        found |= _named(way, shares(work, seconds, amp) if device.type == "cuda" else {})
+    return found
+
+
+def _named(way: str, values: dict[str, float]) -> dict[str, float]:
+    return {f"{way}, {what}": value for what, value in values.items()}
 
 
 def _start_memory(device: torch.device) -> int:
@@ -166,10 +194,6 @@ def peak_of_this_process() -> int:
 def multiply_adds(name: str, plain: bool, size: int) -> int:
     network = net.build(name).eval()
     return multiply_adds_of(dense(network) if plain else network, torch.zeros(1, 3, size, size))
-
-
-def lossnet_multiply_adds() -> int:
-    return multiply_adds_of(torch.nn.Sequential(*LossNet().blocks), torch.zeros(1, 3, 224, 224))
 
 
 def multiply_adds_of(network: torch.nn.Module, image: Tensor) -> int:
