@@ -16,6 +16,7 @@ import weights
 from configs import Config, differences, of_run, record_beside
 from dataset import ImageCase, TestBatch, prepared
 from engine import checkpoint, machine
+from engine.graphs import Replays
 from engine.precision import Precision
 from engine.windows import WindowPredictor
 from files import native_probabilities
@@ -43,6 +44,7 @@ class Predictor:
     ):
         self.network, self.device, self.precision = network, device, Precision(amp, device)
         self.scales, self.flips = scales, (False, True) if flip else (False,)
+        self._maps = Replays(self._computed) if device.type == "cuda" else self._computed
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -55,11 +57,13 @@ class Predictor:
         if scale != 1:
             scaled = [max(64, round(side * scale)) for side in size]
             images = F.interpolate(images, scaled, mode="bilinear", align_corners=False)
-        with self.precision.autocast():
-            logits = self.network(images.flip(3) if flip else images).float()
-        pred = net.probabilities(logits)
+        pred = self._maps(images.flip(3) if flip else images)
         pred = pred.flip(3) if flip else pred
         return pred if scale == 1 else F.interpolate(pred, size, mode="bilinear", align_corners=False)
+
+    def _computed(self, images: Tensor) -> Tensor:
+        with self.precision.autocast():
+            return net.probabilities(self.network(images).float())
 
 
 class Ensemble:

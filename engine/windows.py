@@ -2,13 +2,15 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import net
+from engine.graphs import Replays
 from engine.precision import Precision
 
 
@@ -31,6 +33,10 @@ class WindowPredictor:
         batch: int = 1,
     ):
         self.networks, self.device, self.precision = networks, device, Precision(amp, device)
+        each: list[Callable[[Tensor], Tensor]] = [partial(self._computed, network) for network in networks]
+        self._of_each = each
+        if device.type == "cuda":
+            self._of_each = [Replays(maps) for maps in each]
         self.size, self.overlap, self.batch = tuple(size), overlap, batch
         axes = [2 + axis for axis in axes]
         self.views = [flips for many in range(len(axes) + 1) for flips in itertools.combinations(axes, many)]
@@ -83,11 +89,14 @@ class WindowPredictor:
     @torch.inference_mode()
     def _maps(self, patches: Tensor) -> Tensor:
         total = torch.zeros(())
-        for network, flips in itertools.product(self.networks, self.views):
-            with self.precision.autocast():
-                logits = network(patches.flip(flips)).float()
-            total = total.to(logits.device) + net.probabilities(logits).flip(flips)
+        for maps, flips in itertools.product(self._of_each, self.views):
+            pred = maps(patches.flip(flips)).flip(flips)
+            total = total.to(pred.device) + pred
         return (total / (len(self.networks) * len(self.views))).cpu()
+
+    def _computed(self, network: nn.Module, patches: Tensor) -> Tensor:
+        with self.precision.autocast():
+            return net.probabilities(network(patches).float())
 
 
 def places(side: int, window: int, overlap: float) -> list[int]:

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 import net
-from engine import gradients, optim
+from engine import graphs, optim
 from engine.gradients import Gradients, Graphs
+from engine.graphs import Replays
+from engine.inference import Predictor
 from engine.precision import Precision
 from lossnet import Criterion, msnet_terms
 
@@ -85,7 +87,7 @@ def test_a_replayed_step_is_the_step(device, within):
         torch.testing.assert_close(its_logits, logits, rtol=1e-4, atol=1e-5)
         assert its_losses.keys() == losses.keys()
         torch.testing.assert_close(its_losses["total"], losses["total"], rtol=1e-5, atol=1e-6)
-    assert len(replayed.gradients.recordings) == len(SIDES)
+    assert len(replayed.gradients.replays.recordings) == len(SIDES)
     if record:
         assert (record.recorded, record.replayed) == (2, 6), "the first of each size is computed"
 
@@ -109,7 +111,7 @@ def test_a_size_without_and_with_a_field_of_view_are_two():
         run.step(image, mask)
         run.step(image, mask, field)
         run.step(image, mask, None, 0.5)
-    assert record.recorded == len(run.gradients.recordings) == 3
+    assert record.recorded == len(run.gradients.replays.recordings) == 3
 
 
 def test_what_cannot_be_recorded_is_computed_and_said_once():
@@ -123,7 +125,7 @@ def test_what_cannot_be_recorded_is_computed_and_said_once():
         computed.step(*batch), other.step(*batch)
     assert torch.equal(computed.weights(), other.weights())
     assert said == [
-        "NOTE: steps are launched kernel by kernel, slower: no CUDA graph could be recorded "
+        "NOTE: kernels are launched one by one, slower: no CUDA graph could be recorded "
         "(operation not permitted when stream is capturing)"
     ]
 
@@ -150,8 +152,23 @@ def test_a_network_that_waits_for_the_device_trains_on_without_a_graph():
     assert len(said) == 1
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("amp", ["off", "native-fp16"])
+def test_maps_that_are_replayed_are_those_of_their_own_images(amp):
+    """Of two sizes, mirrored and in three scales too; nothing that a replay gave is overwritten by the next."""
+    network = small_network().cuda().eval()
+    images = [image.cpu() for image, *_ in batches(8, "cuda")]
+    for more in ({}, {"scales": (0.75, 1.0, 1.25), "flip": True}):
+        replayed, computed = (Predictor(network, torch.device("cuda"), amp, **more) for _ in range(2))
+        computed._maps = computed._computed
+        found = [replayed(image) for image in images]
+        assert isinstance(replayed._maps, Replays) and replayed._maps.recordings
+        for maps, image in zip(found, images, strict=True):
+            torch.testing.assert_close(maps, computed(image), rtol=1e-3, atol=1e-3)
+
+
 def test_no_more_graphs_are_kept_than_a_host_can_hold(monkeypatch):
-    monkeypatch.setattr(gradients, "MOST", 1)
+    monkeypatch.setattr(graphs, "MOST", 1)
     record = Rerun()
     run = Run(small_network("msnet"), Graphs, "cpu", record=record)
     for batch in batches(6, "cpu"):
