@@ -70,4 +70,68 @@ def test_what_is_no_plain_layer_is_left_to_autocast():
     network = nn.Sequential(
         nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), Standardised(4, 4, 1), nn.Conv2d(4, 2, 1, bias=False)
     )
-    assert [*CastOnce(network, torch.bfloat16).weights] == ["0.weight", "0.bias", "3.weight"]
+    cast = CastOnce(network, torch.bfloat16).weights
+    assert [*cast] == [(network[0], "weight"), (network[0], "bias"), (network[3], "weight")]
+
+
+class Twice(nn.Module):
+    """One layer under two names, as CoaT's position encodings are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = self.second = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+
+class Tied(Twice):
+    """Two layers of one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.Conv2d(3, 3, 1)
+        self.second.weight = self.first.weight
+
+
+class Hooked(Twice):
+    """A weight that a hook makes of others before each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.utils.spectral_norm(nn.Conv2d(3, 3, 1))
+
+
+class Still(Twice):
+    """Nothing but a scale trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requires_grad_(False)
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return super().forward(x) * self.scale
+
+
+@pytest.mark.parametrize("kind", [Twice, Tied, Hooked, Still])
+def test_layers_and_weights_that_are_shared_hooked_or_still_train_as_under_autocast(kind):
+    found = []
+    for wrapped in (False, True):
+        torch.manual_seed(0)
+        network = kind()
+        model = CastOnce(network, torch.bfloat16) if wrapped else network
+        parameters = dict(network.named_parameters())
+        for _ in range(2):
+            logits, *_ = taught(model, network, torch.ones(1, 3, 2, 2))
+        assert all(network.get_parameter(name) is weight for name, weight in parameters.items())
+        found.append([logits, *(p.grad for p in parameters.values() if p.grad is not None)])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_a_network_that_fails_has_its_own_weights_again():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1))
+    weight = network[0].weight
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(RuntimeError):
+        CastOnce(network, torch.bfloat16)(torch.ones(1, 2, 2, 2))
+    assert network[0].weight is weight
