@@ -19,9 +19,13 @@ def notes(jobs: Sequence[Job]) -> Iterator[str]:
     for shown in dict.fromkeys(job.shown for job in jobs if job.empty and job.scores.protocol in MISLEADING):
         mine = [job for job in jobs if job.shown == shown and job.empty]
         protocol = mine[0].scores.protocol
+        # folds have a part of the masks each, seeds all of them
+        parts = [job for job in jobs if job.shown == shown and job.method == mine[0].method]
+        parts = parts if mine[0].only is not None else mine[:1]
+        masks, empty = sum(len(job.scores) for job in parts), sum(job.empty for job in parts)
         alarms = ", ".join(f"{job.line} {job.alarms} of {job.empty}" for job in mine)
         hint = "" if protocol == "binary" else "; --protocol binary has their specificity"
         yield on_one_line(
-            f"note: {shown}: {mine[0].empty} of {len(mine[0].scores)} masks are empty; {MISLEADING[protocol]}. "
+            f"note: {shown}: {empty} of {masks} masks are empty; {MISLEADING[protocol]}. "
             f"False alarms, maps that reach one half anywhere: {alarms}{hint}"
         )

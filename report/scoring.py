@@ -147,11 +147,14 @@ def score_files(files: Sequence[Case], how: How) -> tuple[Scores, dict[str, list
             raise ValueError(
                 f"{case.within} has shape {within.shape} but {case.masks[0]} {gt.shape}; they must be equal"
             )
-        if not gt.any():
+        # as the scores see it: above the protocol's cut, inside the field of view
+        counts = True if within is None else within > within.max() // 2
+        is_empty = not ((gt > (rules.gt_cut or 0)) & counts).any()
+        if is_empty:
             note(EMPTY, case.masks[0])
-            if (pred >= CUT).any():
+            if ((pred >= CUT) & counts).any():
                 note(ALARM, case.map)
-        if not gt.any() and nearly_black(pred, rules.stretch):
+        if is_empty and nearly_black(pred, rules.stretch):
             text = f"maps of empty masks are nearly black, at most {NEARLY_BLACK} of 255"
             note(f"{text}, and stretched to white by protocol {how.protocol}: false alarms", case.map)
         try:

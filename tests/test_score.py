@@ -11,7 +11,7 @@ from PIL import Image
 
 import test_score
 from metrics import Scores
-from report import empty, layout, scoring
+from report import cases, empty, layout, scoring
 from tests.conftest import GOLDEN
 
 
@@ -261,6 +261,37 @@ def test_a_set_with_empty_masks_is_named_with_its_false_alarms_and_is_no_fault_o
     assert note in (sets / "out" / "tables.md").read_text()
     summary = json.loads((sets / "out" / "summary.json").read_text())
     assert [(s["empty_masks"], s["false_alarms"]) for s in summary if s["method"] == "good"] == [(3, 1), (0, 0)]
+
+
+def test_a_mask_is_empty_and_an_alarm_is_false_as_the_scores_see_them(sets, write_png, capsys):
+    """A lesion outside the field of view, an alarm outside of it, and a mask below the protocol's cut."""
+    left = np.zeros((40, 50), np.uint8)
+    left[:, :25] = 255
+    faint = np.zeros((40, 50), np.uint8)
+    faint[9, 30:34] = 3, 5, 2, 7  # what JPEG leaves of black
+    for i in range(6):
+        write_png(sets / "gt" / "one" / "images" / f"{i}.png", left)
+        write_png(sets / "gt" / "one" / "within" / f"{i}.png", 255 - left)
+        write_png(sets / "gt" / "one" / "masks" / f"{i}.png", {0: left, 1: faint}.get(i, 255 - left))
+        pred = left.copy() if i == 0 else 255 - left
+        pred[9] = 100
+        write_png(sets / "good" / "one" / f"{i}.png", pred)
+    arguments = ("--gt", sets / "gt" / "one", "--pred", sets / "good" / "one", "--protocol", "pranet")
+    assert "note: one: 1 of 6 masks are empty; " in (out := run(*arguments, capsys=capsys)) and "one 1 of 1" in out
+    out = run(*arguments, "--field_of_view", "within", capsys=capsys)
+    assert "note: one: 2 of 6 masks are empty; " in out and "one 1 of 2; " in out
+
+
+@pytest.mark.parametrize(("only", "said"), [(frozenset("ab"), "3 of 4"), (None, "1 of 2")], ids=["folds", "seeds"])
+def test_empty_masks_of_folds_are_of_all_folds_and_those_of_seeds_are_the_same(only, said):
+    jobs = []
+    for run_, found in ((1, 1), (2, 2)):
+        scores = Scores("pranet")
+        scores.update([np.zeros((4, 4), np.uint8)] * 2, [np.zeros((4, 4), np.uint8)] * 2)
+        jobs.append(cases.Job("set", "net", run_, 2, only=only, empty=found, scores=scores))
+    (note,) = empty.notes(jobs)
+    assert note.startswith(f"note: set: {said} masks are empty; ")
+    assert "net 0 of 1, net run 2 0 of 2; " in note
 
 
 def test_what_the_note_on_empty_masks_says_of_each_protocol_is_so():
