@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show.names(cfg.protocol)  # a column that is no score is refused here
         jobs = find_jobs(cfg, given.gt, given.pred)
         rows = published.read(cfg.protocol, {job.dataset: job for job in jobs}) if beside(cfg, given.published) else []
+        if taken := {row.line for row in rows} & {job.method for job in jobs}:
+            raise ValueError(f"--pred {min(taken)!r} is the name of a published row; give yours another: NAME=DIR")
         if cfg.by_group:  # a pattern that finds nothing in a name is refused here
             deque((group_of(name, cfg.group) for job in jobs for name in job.names), maxlen=0)
         if given.out:

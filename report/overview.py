@@ -63,20 +63,27 @@ def of(jobs: Sequence[Job], show: Show, rows: Sequence[Row] = ()) -> Overview | 
 def _published(rows: Sequence[Row]) -> tuple[dict[str, dict[str, list[Scores]]], tuple[str, ...]]:
     """Lines of what is printed elsewhere, a method's first source, and whatever a reader must know of them."""
     lines: dict[str, dict[str, list[Scores]]] = {}
-    sources: dict[str, str] = {}
+    sources: dict[str, dict[str, list[str]]] = {}  # method -> source -> data sets
     notes = []
     for row in rows:
-        line = lines.setdefault(f"{row.method} (published)", {})
+        line = lines.setdefault(row.line, {})
         there = ", ".join(f"{name} {value:.3f}" for name, value in row.scores.items())
         if row.dataset in line:
             notes.append(f"{row.method} on {row.dataset} is otherwise {there} ({row.source})")
             continue
         line[row.dataset] = [row.scores]
-        sources.setdefault(row.method, row.source)
+        sources.setdefault(row.method, {}).setdefault(row.source, []).append(row.dataset)
         if row.note:
             notes.append(f"{row.method} on {row.dataset}: {row.note}")
-    of_methods = "; ".join(f"{method}: {source}" for method, source in sources.items())
+    of_methods = "; ".join(f"{method}: {_named(theirs)}" for method, theirs in sources.items())
     return lines, ((f"published, not measured here: {of_methods}", *notes) if rows else ())
+
+
+def _named(sources: dict[str, list[str]]) -> str:
+    """Of several sources also what each is of."""
+    if len(sources) == 1:
+        return "".join(sources)
+    return " and ".join(f"{source} ({', '.join(datasets)})" for source, datasets in sources.items())
 
 
 def _other_images(jobs: Sequence[Job], rows: Sequence[Row]) -> Iterator[str]:

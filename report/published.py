@@ -21,6 +21,11 @@ class Row(NamedTuple):
     source: str
     note: str
 
+    @property
+    def line(self) -> str:
+        """What its line of a table is called."""
+        return f"{self.method} (published)"
+
 
 def read(protocol: str, datasets: Collection[str]) -> list[Row]:
     """The rows of a protocol on some data sets, in the order of the file; ValueError if there is none.

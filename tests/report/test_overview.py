@@ -95,6 +95,21 @@ def test_published_rows_stand_beside_ones_own_with_their_source_and_what_is_disp
     assert re.search(r"^mine +0\.", text, re.M)
 
 
+def test_a_method_whose_rows_are_of_two_sources_has_both_each_with_its_sets():
+    rows = published.read("pranet", ["CVC-300", "CVC-ColonDB-300"])
+    first, *_ = overview.of([job("CVC-300", "mine", 1)], PRANET, rows).notes
+    assert "MSNet: arXiv 2108.05082 (MSNet) (CVC-300) and arXiv 2303.10894 (M2SNet) (CVC-ColonDB-300);" in first
+    assert "SFA: arXiv 2401.11734, table V (survey);" in first
+
+
+def test_a_method_of_ones_own_by_the_name_of_a_published_row_is_refused(sets):
+    for folder in (sets / "gt", sets / "good"):
+        (folder / "one").rename(folder / "Kvasir")
+    own = f"MSNet (published)={sets / 'good'}"
+    with pytest.raises(SystemExit, match=r"--pred 'MSNet \(published\)' is the name of a published row"):
+        test_score.main(["--gt", str(sets / "gt"), "--pred", own, "--protocol", "pranet", "--published", "pranet"])
+
+
 def test_rows_of_another_protocol_of_no_set_or_beside_classes_are_refused_before_anything_is_scored(sets):
     arguments = ["--gt", str(sets / "gt"), "--pred", str(sets / "good"), "--published", "pranet"]
     with pytest.raises(SystemExit, match=r"--published pranet beside --protocol official: .* give --protocol pranet"):
