@@ -1,7 +1,6 @@
 """CUDA graphs: a function's thousands of launches become one, for as long as its inputs keep their shapes."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -39,7 +38,7 @@ class Replays:
     ):
         """recorded: recorded in place of `function`. replayed: called after a replay. record: CUDA unless given."""
         self.function, self.recorded, self.replayed = function, recorded or function, replayed
-        self.say, self.record = say, record or record_on_cuda
+        self.say, self.record = say, record or CudaRecorder()
         self.records = True
         self.seen: set[tuple] = set()
         self.recordings: dict[tuple, Recording] = {}
@@ -76,15 +75,17 @@ def copied(found: Any) -> Any:
     return tuple(map(copied, found)) if isinstance(found, tuple) else found.clone()
 
 
-@cache
-def memory() -> Any:
-    """Of all recordings of a process: none runs beside another, and what one has found is copied before the next."""
-    return torch.cuda.graph_pool_handle()
+class CudaRecorder:
+    """Records on the current device. Its recordings share memory: none runs beside another, and what one has found is
+    copied before the next. It lasts as long as they do: memory that all graphs have left cannot be recorded into again.
+    """
 
+    def __init__(self) -> None:
+        self.memory = torch.cuda.graph_pool_handle()
 
-def record_on_cuda(function: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
-    graph = torch.cuda.CUDAGraph()
-    # thread_local: the thread that pins the loader's memory goes on meanwhile
-    with torch.cuda.graph(graph, pool=memory(), capture_error_mode="thread_local"):
-        found = function()
-    return graph.replay, found
+    def __call__(self, function: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+        graph = torch.cuda.CUDAGraph()
+        # thread_local: the thread that pins the loader's memory goes on meanwhile
+        with torch.cuda.graph(graph, pool=self.memory, capture_error_mode="thread_local"):
+            found = function()
+        return graph.replay, found

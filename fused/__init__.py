@@ -12,13 +12,10 @@ MOST_CHANNELS = 256  # a pixel's channels lie in the registers of one program
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Whether kernels can take these: all on one CUDA device, of one dtype and dense, and Triton can build for it."""
-    first = tensors[0]
-    return (
-        first.is_cuda
-        and first.dtype in DTYPES
-        and all(x.device == first.device and x.dtype == first.dtype and dense(x) for x in tensors)
-        and _builds(first.device, first.dtype)
+    """Whether kernels can take these: all dense, on one CUDA device, and of dtypes that Triton can build for it."""
+    device = tensors[0].device
+    return device.type == "cuda" and all(
+        x.device == device and dense(x) and x.dtype in DTYPES and _builds(device, x.dtype) for x in tensors
     )
 
 

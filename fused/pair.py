@@ -1,6 +1,6 @@
 """M2SNet's comparison of two maps [M2SNet, eq. 2], each read once: the kernels behind `net.compare`.
 
-Of a, b (N, C, *space) of one dtype, and per view k a map n_k of each (one channel) and a scale w_k and a shift s_k per
+Of a, b (N, C, *space), and per view k a map n_k of each (one channel) and a scale w_k and a shift s_k per
 channel:
 
     out = |a - b| + sum over k of |relu(n_k(a) w_k + s_k) - relu(n_k(b) w_k + s_k)|

@@ -16,15 +16,19 @@ from net.blocks import LAYERS, BoxView, captured, standardised
 
 
 def compare(a: Tensor, b: Tensor, views: Sequence[nn.Module] = ()) -> Tensor:
-    """|a - b| + the sum over views of |view(a) - view(b)|, all (N, C, *space); a view sees a before b."""
-    if not captured() and a.dtype == b.dtype and a.shape == b.shape and _alike(views):
+    """|a - b| + the sum over views of |view(a) - view(b)|, all (N, C, *space); a view sees a before b.
+
+    What comes back has b's dtype: under autocast a resized map is float32, which the next convolution would cast.
+    """
+    finer = torch.promote_types(a.dtype, b.dtype) == a.dtype
+    if not captured() and finer and a.shape == b.shape and _alike(views):
         kernels = fused.usable(a, b) and fused.few_enough(a)
         if kernels or views:
             return _Compared.apply(a, b, _affine(views), views, kernels)
     difference = (a - b).abs()
     for view in views:
         difference = difference + (view(a) - view(b)).abs()
-    return difference
+    return difference.to(b.dtype)
 
 
 def _alike(views: Sequence[nn.Module]) -> bool:

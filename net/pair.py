@@ -22,7 +22,7 @@ def compared(a: Tensor, b: Tensor, maps: Tensor, affine: Tensor) -> tuple[Tensor
         of_a, of_b = (torch.addcmul(s, n, w).relu_().to(a.dtype) for n in pair)
         out += (of_a - of_b).abs_()
         seen += [of_a, of_b]
-    return out, *seen
+    return out.to(b.dtype), *seen
 
 
 def view_gradients(g: Tensor, maps: Tensor, affine: Tensor, *seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,7 +45,7 @@ def pair_gradients(a: Tensor, b: Tensor, g: Tensor, to_sums: Tensor) -> tuple[Te
     by_a, by_b = to_sums.to(a.dtype).chunk(2)
     to_a = (a - b).sgn_().mul_(g)
     to_b = by_b - to_a
-    return to_a.add_(by_a), to_b
+    return to_a.add_(by_a), to_b.to(b.dtype)
 
 
 def _wide(affine: Tensor, x: Tensor) -> Tensor:

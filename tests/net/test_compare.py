@@ -60,7 +60,7 @@ def results(how, pair, views, device="cpu", dtype=None) -> list[Tensor]:
     out = how(a, b, views)
     weights = [weight for view in views for weight in view.parameters()]
     torch.manual_seed(1)
-    g = torch.randn(out.shape).to(pair[0].dtype).to(out)
+    g = torch.randn(out.shape).to(pair[1].dtype).to(out)
     found = [out, *torch.autograd.grad(out, [a, b, *weights], g), *(x for view in views for x in view.buffers())]
     return [x.detach().double().cpu() for x in found]
 
@@ -91,15 +91,31 @@ def test_derivatives_by_hand_are_those_of_autograd_in_float64(shape, training):
     require_near(found, exact, 1e-12)
 
 
+@pytest.mark.parametrize("resized", [False, True])
 @pytest.mark.parametrize(("dtype", "rounding"), [("float16", 2**-10), ("bfloat16", 2**-7)])
-def test_half_precision_is_rounded_once(device, dtype, rounding):
-    """What is stored in half precision is off by its last place, what is not by float32's rounding."""
+def test_half_precision_is_rounded_once(device, dtype, rounding, resized):
+    """What is stored in half precision is off by its last place, what is not by float32's rounding.
+
+    Under autocast a map that was resized is float32.
+    """
     pair, views = pair_of((2, 64, 7, 6), dtype=getattr(torch, dtype)), views_of(64)
+    if resized:
+        pair = [pair[0].float() + 0.1 * torch.rand(pair[0].shape) * (pair[0] > 0), pair[1]]
     found, exact = results(compare, pair, views, device), results(defined, pair, views, dtype=torch.float64)
     for one, other in zip(found[:3], exact[:3]):
         # a gradient has two parts, of which one may cancel the other: the last place is that of the larger
         assert ((one - other).abs() <= rounding * other.abs() + 1e-5 * other.abs().max()).all()
     require_near(found[3:], exact[3:], 1e-5)
+
+
+def test_a_resized_map_meets_one_of_half_precision_in_operations_too():
+    half, views = pair_of((2, 16, 7, 6), dtype=torch.bfloat16), views_of(16)
+    pair = [half[0].float(), half[1]]
+    found, exact = results(compare, pair, views), results(defined, pair, views, dtype=torch.float64)
+    require_near(found, exact, 2**-6)
+    out = compare(*(x.requires_grad_() for x in pair), views)
+    out.sum().backward()
+    assert [x.dtype for x in (out, pair[0].grad, pair[1].grad)] == [torch.bfloat16, torch.float32, torch.bfloat16]
 
 
 def test_nothing_is_asked_of_pairs_without_views_or_gradients(device):
@@ -213,7 +229,7 @@ def test_kernels_take_dense_maps_of_one_dtype_on_a_gpu_alone(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
     a, b = pair_of((2, 8, 4, 5))
     assert fused.usable(a, b) and fused.usable(a.contiguous(), b)
-    assert not fused.usable(a.double(), b.double()) and not fused.usable(a, b.half())
+    assert not fused.usable(a.double(), b.double()) and fused.usable(a, b.half())
     assert not fused.usable(a[..., 1:], b[..., 1:])
     monkeypatch.undo()
     assert not fused.usable(a, b)
