@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from dataset import ImageCase, TestBatch, prepared
 from engine import checkpoint, machine
 from engine.graphs import Replays
 from engine.precision import Precision
-from engine.windows import WindowPredictor
+from engine.windows import WindowPredictor, maps_of
 from files import native_probabilities
 
 # what a checkpoint was trained with and an ensemble's members may have each to themselves
@@ -44,7 +45,9 @@ class Predictor:
     ):
         self.network, self.device, self.precision = network, device, Precision(amp, device)
         self.scales, self.flips = scales, (False, True) if flip else (False,)
-        self._maps = Replays(self._computed) if device.type == "cuda" else self._computed
+        # not a method: graphs that refer to what holds them, and a GPU's memory with them, outlive it
+        maps = partial(maps_of, network, self.precision)
+        self._maps = Replays(maps) if device.type == "cuda" else maps
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -60,10 +63,6 @@ class Predictor:
         pred = self._maps(images.flip(3) if flip else images)
         pred = pred.flip(3) if flip else pred
         return pred if scale == 1 else F.interpolate(pred, size, mode="bilinear", align_corners=False)
-
-    def _computed(self, images: Tensor) -> Tensor:
-        with self.precision.autocast():
-            return net.probabilities(self.network(images).float())
 
 
 class Ensemble:

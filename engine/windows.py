@@ -33,7 +33,7 @@ class WindowPredictor:
         batch: int = 1,
     ):
         self.networks, self.device, self.precision = networks, device, Precision(amp, device)
-        each: list[Callable[[Tensor], Tensor]] = [partial(self._computed, network) for network in networks]
+        each: list[Callable[[Tensor], Tensor]] = [partial(maps_of, network, self.precision) for network in networks]
         self._of_each = each
         if device.type == "cuda":
             self._of_each = [Replays(maps) for maps in each]
@@ -94,9 +94,11 @@ class WindowPredictor:
             total = total.to(pred.device) + pred
         return (total / (len(self.networks) * len(self.views))).cpu()
 
-    def _computed(self, network: nn.Module, patches: Tensor) -> Tensor:
-        with self.precision.autocast():
-            return net.probabilities(network(patches).float())
+
+def maps_of(network: nn.Module, precision: Precision, images: Tensor) -> Tensor:
+    """(N, classes, *space) float32 in [0, 1] of images (N, inputs, *space), on their device."""
+    with precision.autocast():
+        return net.probabilities(network(images).float())
 
 
 def places(side: int, window: int, overlap: float) -> list[int]:

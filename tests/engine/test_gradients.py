@@ -1,6 +1,8 @@
 """Replayed steps beside steps that are computed each time. A recorder that reruns stands in where there is no CUDA."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from engine.gradients import Gradients, Graphs
 from engine.graphs import Replays
 from engine.inference import Predictor
 from engine.precision import Precision
+from engine.windows import WindowPredictor
 from lossnet import Criterion, msnet_terms
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -160,11 +163,25 @@ def test_maps_that_are_replayed_are_those_of_their_own_images(amp):
     images = [image.cpu() for image, *_ in batches(8, "cuda")]
     for more in ({}, {"scales": (0.75, 1.0, 1.25), "flip": True}):
         replayed, computed = (Predictor(network, torch.device("cuda"), amp, **more) for _ in range(2))
-        computed._maps = computed._computed
+        computed._maps = computed._maps.function
         found = [replayed(image) for image in images]
         assert isinstance(replayed._maps, Replays) and replayed._maps.recordings
         for maps, image in zip(found, images, strict=True):
             torch.testing.assert_close(maps, computed(image), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [Predictor, lambda network, device: WindowPredictor([network], device, (8, 8, 8))])
+def test_a_predictor_and_the_memory_of_its_graphs_end_together(kind, monkeypatch):
+    """A run makes one for every validation; Python's collector would find a circle some validations later."""
+    monkeypatch.setattr(graphs.CudaRecorder, "__init__", lambda self: None)
+    gc.disable()
+    try:
+        predictor = kind(nn.Conv2d(3, 1, 1), torch.device("cuda"))
+        ends = [weakref.ref(what) for what in (predictor, getattr(predictor, "_maps", predictor))]
+        del predictor
+        assert [end() for end in ends] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_no_more_graphs_are_kept_than_a_host_can_hold(monkeypatch):
