@@ -1,4 +1,4 @@
-"""MSNet and M2SNet: `build` makes one, `load` or `start` fills it, `probabilities` reads what it gives."""
+"""MSNet, M2SNet and a U-Net: `build` makes one, `load` or `start` fills it, `probabilities` reads what it gives."""
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -14,8 +14,10 @@ from net.backbones.res2net import Res2Net50
 from net.backbones.volume import Volume
 from net.fold import fold_batchnorm
 from net.msnet import WIDTH, M2SNet, MSNet
+from net.network import Network
+from net.unet import UNet
 
-NETWORKS = {"msnet": MSNet, "m2snet": M2SNet}
+NETWORKS: dict[str, type[MSNet | UNet]] = {"msnet": MSNet, "m2snet": M2SNet, "unet": UNet}
 BACKBONES: dict[str, type[Backbone]] = {"res2net50": Res2Net50, "volume": Volume}
 
 
@@ -29,12 +31,12 @@ def build(
     inputs: int | None = None,
     width: int = WIDTH,
     **volume: Any,
-) -> MSNet:
-    """An MSNet or M2SNet: (N, inputs, *space) -> logits (N, classes, *space).
+) -> Network:
+    """An MSNet, M2SNet or U-Net: (N, inputs, *space) -> logits (N, classes, *space).
 
     backbone: "res2net50", "volume", a network of timm's by its name, or one made by hand, as a Volume with strides of
     its own. dims and inputs, where given, are those of the data, and must be the backbone's; "volume" takes 1 to 4
-    inputs, and widths and strides as `Volume` does. width: channels of the pyramid.
+    inputs, and widths and strides as `Volume` does. width: channels of the pyramid, which a U-Net has not.
     pretrained says where the backbone's weights come from: False leaves them random, True takes those in `weights/`
     (ImageNet's), a path takes that file. The rest of the network starts random.
     Raises ValueError for an unknown name, data or weights of another kind, FileNotFoundError for missing weights.
@@ -64,10 +66,11 @@ def build(
         )
     if inputs not in (None, encoder.inputs):
         raise ValueError(f"backbone {backbone!r} takes {encoder.inputs} input channels, the data has {inputs}")
-    return NETWORKS[network](encoder, classes, width)
+    made = NETWORKS[network]
+    return made(encoder, classes, width) if issubclass(made, MSNet) else made(encoder, classes)
 
 
-def load(net: MSNet, path: str | Path) -> MSNet:
+def load(net: Network, path: str | Path) -> Network:
     """Fill `net` from a checkpoint of the original or of train.py, with or without `module.` before the keys.
 
     Raises FileNotFoundError, or ValueError for an unreadable file and for a checkpoint of another network.
@@ -76,7 +79,7 @@ def load(net: MSNet, path: str | Path) -> MSNet:
     return net
 
 
-def start(net: MSNet, path: str | Path) -> str:
+def start(net: Network, path: str | Path) -> str:
     """Fill `net` from a checkpoint to train on from, as `load` does; a head for other classes begins anew.
 
     Returns what was done, in words.
@@ -93,7 +96,7 @@ def probabilities(logits: Tensor) -> Tensor:
     return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
 
 
-def sync_batchnorm(network: MSNet) -> MSNet:
+def sync_batchnorm(network: Network) -> Network:
     """`network`, whose BatchNorms take their statistics over all processes."""
     if any(isinstance(module, nn.BatchNorm2d) and [*module.children()] for module in network.modules()):
         from timm.layers import convert_sync_batchnorm  # PyTorch's drops the activation that timm's hold
@@ -144,7 +147,7 @@ def _fill(module: nn.Module, state: dict[str, Tensor], path: Path, what: str) ->
 
 
 def backbone_of(state: Collection[str]) -> str:
-    """The backbone that the keys of a checkpoint of MSNet or M2SNet name, "" where they name none."""
+    """The backbone that the keys of a checkpoint name, "" where they name none."""
     keys = {key.removeprefix("resnet.") for key in state if key.startswith("resnet.")}
     if "layer1.0.convs.0.weight" in keys:
         return "res2net50"
@@ -160,13 +163,15 @@ def kind_of(state: Mapping[str, Tensor]) -> tuple[str, str, int]:
     """(network, backbone, classes) that a checkpoint's entries tell; "" and 0 for what they do not."""
     if "output1.0.weight" not in state:
         return "", backbone_of(state), 0
-    return "m2snet" if "conv_3.norm.weight" in state else "msnet", backbone_of(state), len(state["output1.0.weight"])
+    marks = {"conv_3.norm.weight": "m2snet", "up1.weight": "unet"}
+    network = next((name for mark, name in marks.items() if mark in state), "msnet")
+    return network, backbone_of(state), len(state["output1.0.weight"])
 
 
 def _difference(module: nn.Module, state: dict) -> str:
     """One line that says how a state dict differs from a module's: a name for the usual case, else the first keys."""
     network, theirs, classes = kind_of(state)
-    if network and isinstance(module, MSNet) and type(module) is not NETWORKS[network]:
+    if network and isinstance(module, Network) and type(module) is not NETWORKS[network]:
         return f"it is a checkpoint of {NETWORKS[network].__name__}; build that network (Config field `network`)"
     own = module.state_dict()
     ours = backbone_of(own)
@@ -189,7 +194,9 @@ __all__ = [
     "Backbone",
     "M2SNet",
     "MSNet",
+    "Network",
     "Res2Net50",
+    "UNet",
     "Volume",
     "build",
     "fold_batchnorm",

@@ -54,7 +54,7 @@ class Model(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: net.MSNet, mean: Sequence[float], std: Sequence[float]):
+    def __init__(self, network: net.Network, mean: Sequence[float], std: Sequence[float]):
         super().__init__()
         self.network = net.fold_batchnorm(network)
         for name, values in (("mean", mean), ("std", std)):
@@ -174,7 +174,7 @@ def pictures_of(folder: str | None) -> list[Image.Image]:
     return [Image.fromarray(lesion_on_mucosa(np.random.default_rng(i), 128, 160)[0]) for i in range(4)]
 
 
-def reference(network: net.MSNet, cfg: Config) -> Run:
+def reference(network: net.Network, cfg: Config) -> Run:
     """What prediction_rgb.py makes of pictures, BatchNorm as it was trained."""
     predictor = Predictor(network, torch.device("cpu"))
 
