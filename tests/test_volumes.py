@@ -270,11 +270,23 @@ def test_maps_of_other_settings_are_not_taken_for_these(task, capsys):
     assert map_.exists() and not any(path.exists() for path in inside)  # of other settings
 
 
-def test_folds_that_read_volumes_otherwise_are_refused_and_a_flag_reads_them_alike(task):
-    lasts = [train.train(tiny(task, epoch=1, spacing=(mm, 1, 1), savepath=str(task / f"{mm}"))) for mm in (1, 1.5)]
+def test_folds_that_read_volumes_otherwise_predict_the_mean_of_what_each_predicts(task, capsys):
+    """Folds of CT: each with its own spacing, patch and intensities, planned from other volumes."""
+    own: list[dict] = [{}, {"spacing": (1.5, 1, 0.9), "size": (8, 10, 8), "intensity": (0, 900, 400, 200)}]
+    lasts = [train.train(tiny(task, epoch=1, savepath=str(task / f"{i}"), **fields)) for i, fields in enumerate(own)]
     images = task / "Task04_Hippocampus" / "imagesTs"
-    words = ["--snapshot", *map(str, lasts), "--images", str(images), "--out", str(task / "out"), "--workers=0"]
-    with pytest.raises(ValueError, match="a volume is read once for all of them: --spacing says how"):
-        prediction_rgb.main(words)
-    prediction_rgb.main([*words, "--spacing=1,1,1"])
-    assert len([*(task / "out").glob("*.nii.gz")]) == 1
+    words = ["--images", str(images), "--workers=0", "--probabilities=True"]
+
+    def probabilities(*snapshots):
+        out = task / f"out-{len(list(task.glob('out-*')))}"
+        prediction_rgb.main([*words, "--out", str(out), "--snapshot", *map(str, snapshots)])
+        return np.stack([nibabel.load(path).get_fdata() for path in sorted(out.glob("probabilities/*/*.nii.gz"))])
+
+    one, other = probabilities(lasts[0]), probabilities(lasts[1])
+    assert np.abs(one - other).max() > 0.01
+    capsys.readouterr()
+    np.testing.assert_allclose(probabilities(*lasts), (one + other) / 2, atol=1e-5)
+    assert "predicts as its own run was: size (8, 10, 8), spacing (1.5, 1.0, 0.9), intensity" in capsys.readouterr().out
+    shutil.copytree(lasts[1].parent, task / "2")
+    twice = probabilities(*lasts, task / "2" / lasts[1].name)  # two that read alike count as two
+    np.testing.assert_allclose(twice, (one + 2 * other) / 3, atol=1e-5)
