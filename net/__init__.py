@@ -1,5 +1,6 @@
 """MSNet, M2SNet and a U-Net: `build` makes one, `load` or `start` fills it, `probabilities` reads what it gives."""
 
+import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -177,6 +178,10 @@ def _difference(module: nn.Module, state: dict) -> str:
     ours = backbone_of(own)
     if theirs and theirs != ours:
         return f"its backbone is {theirs}{f', expected {ours}' if ours else ''}; build that one (--backbone {theirs})"
+    if theirs == "volume":
+        sizes = zip(_sizes(state).items(), _sizes(own).values())
+        if other := next((f"its {name} is {was}, expected {now}" for (name, was), now in sizes if was != now), ""):
+            return f"{other} (Config field of that name)"
     parts = []
     for words, keys in (("lacks", own.keys() - state.keys()), ("has the unknown", state.keys() - own.keys())):
         if keys:
@@ -188,6 +193,13 @@ def _difference(module: nn.Module, state: dict) -> str:
                 parts.append(f"it predicts {classes} classes (Config field `classes`)")
             break
     return "; ".join(parts)
+
+
+def _sizes(state: Mapping[str, Tensor]) -> dict[str, object]:
+    """What the entries of a network of volumes tell of its shape, by fields of Config."""
+    levels = [tensor for key, tensor in state.items() if re.fullmatch(r"resnet\.levels\.\d\.0\.weight", key)]
+    pyramid = state.get("x5_dem_5.0.weight", ())
+    return {"inputs": levels[0].shape[1], "widths": tuple(map(len, levels)), "width": len(pyramid)}
 
 
 __all__ = [

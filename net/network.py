@@ -40,12 +40,11 @@ class Network(nn.Module):
             )
         fits = len(space) == len(smallest) and shape[1] == inputs
         if not fits or any(side < least for side, least in zip(space, smallest)):
-            axes = "DHW"[-len(smallest) :]
-            least = ", ".join(map(str, smallest if len({*smallest}) > 1 else smallest[:1]))
-            raise ValueError(
-                f"images of shape {tuple(shape)}; expected (N, {inputs}, {', '.join(axes)}) "
-                f"with {' and '.join(axes)} at least {least}"
-            )
+            axes, what = "DHW"[-len(smallest) :], "volumes" if len(smallest) == 3 else "images"
+            least = f"{' and '.join(axes)} at least {smallest[0]}"
+            if len({*smallest}) > 1:
+                least = ", ".join(f"{axis} at least {side}" for axis, side in zip(axes, smallest, strict=True))
+            raise ValueError(f"{what} of shape {tuple(shape)}; expected (N, {inputs}, {', '.join(axes)}) with {least}")
 
 
 def _strip_module_prefix(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:

@@ -148,10 +148,27 @@ def test_data_of_another_kind_is_refused(how, message):
 def test_volumes_of_a_wrong_shape_are_refused():
     model = network(strides=FLAT)
     for shape in ((1, 1, 7, 32, 32), (1, 2, 8, 32, 32), (1, 1, 32, 32)):
-        with pytest.raises(ValueError, match=r"expected \(N, 1, D, H, W\) with D and H and W at least 8, 32, 32"):
+        least = "D at least 8, H at least 32, W at least 32"
+        with pytest.raises(ValueError, match=rf"volumes of shape .* expected \(N, 1, D, H, W\) with {least}"):
             model(torch.zeros(shape))
     with pytest.raises(ValueError, match="expected five each"):
         net.Volume(1, SMALL, (1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"width": 6}, r"its width is 8, expected 6 \(Config field of that name\)"),
+        ({"widths": (4, 4, 6, 8, 8)}, r"its widths is \(4, 4, 6, 6, 8\), expected \(4, 4, 6, 8, 8\)"),
+        ({"inputs": 2}, "its inputs is 1, expected 2"),
+    ],
+)
+def test_a_checkpoint_of_another_shape_is_refused_by_the_field_that_says_it(how, message, tmp_path):
+    torch.save(network().state_dict(), tmp_path / "model")
+    other = net.build("m2snet", "volume", 2, **({"widths": SMALL, "width": 8} | how))
+    for fill in (net.load, net.start):
+        with pytest.raises(ValueError, match=message):
+            fill(other, tmp_path / "model")
 
 
 def test_one_class_is_a_sigmoid_and_several_are_a_softmax_in_any_dimensions():
