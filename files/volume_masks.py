@@ -5,23 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from configs import BINARY, Labels
+from configs import Labels
 from files.grids import Grid
 from files.volumes import WHOLE, read_label_volume, read_volume
 
 
-def read_volume_planes(paths: Sequence[Path], labels: Labels = BINARY) -> tuple[np.ndarray, Grid]:
-    """(C, X, Y, Z) uint8, a plane per class, 255 where the class is, of an image's one label volume; and its grid.
-
-    Without label values one plane of what is not 0. ValueError naming the file for values that are no class, and for
-    several values beside 0 where no classes are given.
-    """
-    image, grid = read_classes(paths, labels)
-    return labels.planes(image, paths[0]) if labels.values else _foreground(image)[None], grid
-
-
 def read_volume_class(paths: Sequence[Path], labels: Labels, name: str) -> tuple[np.ndarray, Grid]:
-    """(X, Y, Z) uint8 and the grid: the one plane of a class, by its name, of `read_volume_planes`."""
+    """(X, Y, Z) uint8, 255 where the class of this name is, of an image's one label volume, and the grid.
+
+    Without label values what is not 0. Errors as `read_classes`.
+    """
     image, grid = read_classes(paths, labels)
     if not labels.values:
         return _foreground(image), grid
@@ -30,9 +23,10 @@ def read_volume_class(paths: Sequence[Path], labels: Labels, name: str) -> tuple
 
 
 def read_classes(paths: Sequence[Path], labels: Labels | None) -> tuple[np.ndarray, Grid]:
-    """(X, Y, Z) uint8 or uint16 of an image's one label volume, and its grid; errors as `read_volume_planes`.
+    """(X, Y, Z) uint8 or uint16 of an image's one label volume, and its grid.
 
-    Without labels (None) any values will do.
+    ValueError naming the file for values that are no class, and for several values beside 0 where no classes are given;
+    without labels (None) any values will do.
     """
     if len(paths) > 1:
         names = ", ".join(path.name for path in paths[1:])
