@@ -14,7 +14,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import net
-from configs import Config, as_begun, errors_in_one_line, notes, outlived_output, parse, require_same, require_trainable
+from configs import (
+    Config,
+    as_begun,
+    errors_in_one_line,
+    notes,
+    outlived_output,
+    parse,
+    require_same,
+    require_startable,
+    require_trainable,
+)
 from dataset import Batches, to_train, to_validate
 from engine import checkpoint, distributed, earlier, lock, machine, optim, record
 from engine.gradients import Gradients, Graphs
@@ -25,7 +35,7 @@ from engine.precision import Precision
 from engine.state import State, keeps
 from engine.stop import Stop
 from engine.validation import better, chosen_by, validate
-from files import Pair, check_pairs, parts_of_run, write_split
+from files import Pair, check_pairs, parts_of_run, require_apart, write_split
 from lossnet import TERMS, Criterion, LossNet, msnet_terms
 from volumes import planned
 
@@ -64,7 +74,11 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     machine.seed_everything(cfg.seed)
     machine.keep_memory()
     pairs = parts_of_run(cfg)
-    cfg, plan = distributed.from_first(team, lambda: planned(cfg, pairs.train, machine.memory(device)))
+    if cfg.cache not in ("", "ram"):
+        require_apart(cfg.cache, {path.parent for pair in pairs.train for path in pair.files})
+    cfg, plan = distributed.from_first(
+        team, lambda: planned(cfg, pairs.train, machine.memory(device), pairs.validation)
+    )
     say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
     for note in (*notes(cfg), *plan):
         say(note)
@@ -176,6 +190,7 @@ def build_network(cfg: Config, team: distributed.Team, say: Callable) -> nn.Modu
     pretrained = False if cfg.start else WEIGHTS.get(cfg.backbone_weights, cfg.backbone_weights)
     network = net.build(cfg.network, cfg.backbone, cfg.classes, pretrained, **cfg.shape)
     if cfg.start and not cfg.resume:  # what is resumed comes whole out of last.pt
+        require_startable(cfg)
         say(net.start(network, cfg.start))
     for note in optim.notes(network, cfg):
         say(note)

@@ -337,7 +337,8 @@ class Config:
 
     @property
     def plane(self) -> tuple[int, int]:
-        """Height and width of `size`, of images."""
+        """Height and width of `size`, of images; ValueError for volumes."""
+        self._require("size", self.dims == 2, "a side, or height and width: this is of pictures, and not of volumes")
         height, width = self.sides
         return height, width
 

@@ -76,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ValueError("--snapshot FILE says which checkpoint to export")
     if len(files := checkpoint.named(cfg.snapshot)) > 1:
         raise ValueError(f"snapshot is {cfg.snapshot!r}, {len(files)} checkpoints; a model holds one")
+    if cfg.dims == 3:
+        raise ValueError(f"{files[0]} is of volumes, and a model is of pictures; prediction_rgb.py predicts volumes")
     cfg = dataclasses.replace(cfg, snapshot=str(files[0]))
     for note in differences(cfg, cfg.snapshot):
         print(f"NOTE: {note}")
