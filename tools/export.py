@@ -181,8 +181,9 @@ def reference(network: net.Network, cfg: Config) -> Run:
     predictor = Predictor(network, torch.device("cpu"))
 
     def run(image: Tensor) -> Tensor:
-        array = image.permute(0, 2, 3, 1).numpy().astype(np.float32) / 255
-        return predictor(torch.from_numpy(normalise(array, cfg.test_mean, cfg.test_std)).permute(0, 3, 1, 2))
+        arrays = image.permute(0, 2, 3, 1).numpy().astype(np.float32) / 255
+        normal = np.stack([normalise(array, cfg.test_mean, cfg.test_std) for array in arrays])
+        return predictor(torch.from_numpy(normal).permute(0, 3, 1, 2))
 
     return run
 
