@@ -33,7 +33,8 @@ def read_indices(pair: Pair, labels: Labels, grid: Grid) -> np.ndarray:
 
     That is its value or, without `label_values`, any but 0.
     """
-    volume, own = read_classes(pair.masks, labels if labels.several else None)
+    # the values of one class are not asked for, but which of several files is its
+    volume, own = read_classes(pair.masks, labels if labels.several or len(pair.masks) > 1 else None)
     require_same_grid(pair.masks[0], own, pair.image, grid)
     if not labels.several:
         return (volume == labels.values[0] if labels.values else volume > 0).astype(np.uint8)
