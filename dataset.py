@@ -305,7 +305,7 @@ def to_train(cfg: Config, pairs: list[Pair]) -> "Data | Patches":
 def to_predict(cfgs: Sequence[Config], files: Mapping[str, Files]) -> "TestImages | Volumes":
     """name -> the file of an image, or those of a volume's channels. cfgs: of each kind of input that is read."""
     if cfgs[0].dims == 3:
-        return Volumes(files, cfgs[0], TestBatch)
+        return Volumes(files, cfgs[0], TestBatch, others=cfgs[1:])
     return TestImages({name: path for name, (path,) in files.items()}, cfgs[0], cfgs[1:])
 
 

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import net
-from configs import Config, as_begun, errors_in_one_line, notes, outlived_output, parse, require_same, require_trainable
+from configs import Config, agreement, errors_in_one_line, outlived_output, parse
 from dataset import Batches, to_train, to_validate
 from engine import checkpoint, distributed, earlier, lock, machine, optim, record
 from engine.gradients import Gradients, Graphs
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def train(cfg: Config) -> Path:
     """One run and the commands around it, from the start or <savepath>/last.pt; returns its last checkpoint."""
-    require_trainable(cfg)
+    agreement.require_trainable(cfg)
     chosen_by(cfg)  # refuses, before a folder is made, a score that its protocol lacks
     before, after = record.filled(cfg.before, cfg), record.filled(cfg.after, cfg)
     with distributed.team(machine.device(cfg.device)) as team, lock.alone(cfg.run_folder, team):
@@ -59,14 +59,14 @@ def run(cfg: Config, team: distributed.Team) -> Path:
         earlier.go_on(folder)
     distributed.wait()
     found = checkpoint.load_run(folder / "last.pt") if cfg.resume else {}
-    cfg = as_begun(cfg, found["config"], say) if found else cfg
+    cfg = agreement.as_begun(cfg, found["config"], say) if found else cfg
     torch.backends.cudnn.enabled = cfg.cudnn
     machine.seed_everything(cfg.seed)
     machine.keep_memory()
     pairs = parts_of_run(cfg)
-    cfg, plan = distributed.from_first(team, lambda: planned(cfg, pairs.train, machine.memory(device)))
+    cfg, plan = distributed.of_first(team, lambda: planned(cfg, pairs.train, machine.memory(device), pairs.validation))
     say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
-    for note in (*notes(cfg), *plan):
+    for note in (*agreement.notes(cfg), *plan):
         say(note)
     if cfg.check_data and team.writes:
         say(f"{cfg.datapath}: {check_pairs(pairs.train + pairs.validation, cfg.labels)}")
@@ -87,7 +87,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     trained = {"network": network, "optimiser": optimiser, "scaler": precision.scaler, "ema": averaged}
     state = State(folder, team, cfg, [pair.name for pair in pairs.train], trained)
     if found:
-        state.resume(found, require_same(cfg, found["config"], found.get("defaults", {}), say), say)
+        state.resume(found, agreement.require_same(cfg, found["config"], found.get("defaults", {}), say), say)
     model = distributed.wrap(network, team)
     model = torch.compile(model, dynamic=True) if cfg.compile else model  # type: ignore[assignment]
     replays = cfg.graphs and device.type == "cuda" and model is network and not precision.apex

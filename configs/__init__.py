@@ -1,6 +1,6 @@
 """Settings: `Config`, its command line, and one short file per experiment."""
 
-from configs.agreement import as_begun, mixes, notes, require_same, require_trainable
+from configs.agreement import as_begun, mixes, notes, require_same, require_startable, require_trainable
 from configs.command_line import load, parse, print_anywhere
 from configs.config import MAY_CHANGE, ORIGINAL, POLYP_TESTSETS, Config, one_side
 from configs.labels import BINARY, Labels
@@ -30,5 +30,6 @@ __all__ = [
     "record_beside",
     "recorded",
     "require_same",
+    "require_startable",
     "require_trainable",
 ]

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from configs.config import MAY_CHANGE, ORIGINAL, Config, one_side
+from configs.recorded import recorded
 
 # fields that cannot change in a run: what it has saved fits no other
-NEVER = {"network", "backbone", "classes", "optimiser"}
+NEVER = {"network", "backbone", "classes", "optimiser", "inputs", "widths", "width", "strides"}
 ADAMW_TAKES = 2e-3  # its steps are about lr long, whatever the gradient: more undo what ImageNet's weights know
 
 
@@ -23,6 +24,16 @@ def require_trainable(cfg: Config) -> None:
         raise ValueError(
             f"start is {cfg.start!r}, in {cfg.run_folder}, from where a new run moves the earlier one away; give "
             "--savepath another folder"
+        )
+
+
+def require_startable(cfg: Config) -> None:
+    """ValueError for a start of other strides than `cfg` has: its weights would fit, and mean something else."""
+    then, now = recorded(cfg.start).get("strides"), list(cfg.strides)
+    if cfg.dims == 3 and then and list(then) != now:
+        raise ValueError(
+            f"start is {cfg.start!r}, trained with strides {','.join(then)}, and this run has {','.join(now)}; "
+            f"--strides {','.join(then)} keeps them"
         )
 
 

@@ -12,7 +12,7 @@ from configs.fields import Group, above, at_least, at_most, below, between, chec
 from configs.labels import Labels
 
 # names that dictionaries elsewhere have too: a Config knows no other room, and a test holds both together
-Network = Literal["msnet", "m2snet"]
+Network = Literal["msnet", "m2snet", "unet"]
 Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["triangle", "poly", "cosine", "constant"]
 Protocol = Literal["official", "pranet", "infnet", "binary", "layers", "volume"]
@@ -85,7 +85,7 @@ class Config:
     mode: Literal["train", "test"] = places("train", "the original's switch; only `Data` reads it", free=True)
     snapshot: str = places("", "checkpoint, or several by commas, to predict with", free=True)
 
-    network: Network = model("msnet", "of MICCAI 2021, or of arXiv 2303.10894")
+    network: Network = model("msnet", "of MICCAI 2021, or of arXiv 2303.10894; unet: a plain one to compare with")
     backbone: str = model(
         "res2net50", "both papers' encoder; or timm's pvt_v2_b2, resnet50, ...; volume: of 3D", a_name
     )
@@ -167,7 +167,7 @@ class Config:
     inputs: int = solid(0, "channels of a volume, such as MR sequences", between(0, 4))
     widths: tuple[int, ...] = solid((32, 32, 64, 128, 256), "channels of the five levels", five_widths)
     strides: tuple[str, ...] = solid((), "of each level over the one before, such as 1,1,2,2,1x2x2", five_strides)
-    width: int = solid(32, "channels of the pyramid; of images 64", at_least(1))
+    width: int = solid(32, "channels of the pyramid, which unet has not; of images 64", at_least(1))
     intensity: tuple[float, ...] = solid((), "of CT: lowest, highest, mean, std; of MR none: each by itself", four)
     patches: int = solid(1, "drawn from each volume in an epoch", at_least(1))
     foreground: float = solid(1 / 3, "part of the patches that are about a voxel of some class", between(0, 1))
@@ -337,7 +337,8 @@ class Config:
 
     @property
     def plane(self) -> tuple[int, int]:
-        """Height and width of `size`, of images."""
+        """Height and width of `size`, of images; ValueError for volumes."""
+        self._require("size", self.dims == 2, "a side, or height and width: this is of pictures, and not of volumes")
         height, width = self.sides
         return height, width
 

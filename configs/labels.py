@@ -67,9 +67,12 @@ class Labels:
         strange = np.setdiff1d(image, self.values) if self.several else np.empty(0)
         if len(strange):
             shown = ", ".join(map(str, strange[:6])) + (", ..." if len(strange) > 6 else "")
+            unit, why = "pixels", "JPEG and resizing blur them: use PNG"
+            if image.ndim > 2:
+                unit, why = "voxels", "resampling blurs them: take the nearest neighbour"
             raise ValueError(
-                f"{what} holds {shown} ({np.isin(image, strange).sum()} pixels), not among label_values "
-                f"{', '.join(map(str, self.values))}; expected these alone (JPEG and resizing blur them: use PNG)"
+                f"{what} holds {shown} ({np.isin(image, strange).sum()} {unit}), not among label_values "
+                f"{', '.join(map(str, self.values))}; expected these alone ({why})"
             )
 
     def planes(self, image: np.ndarray, what: object = "a label image") -> np.ndarray:

@@ -81,7 +81,7 @@ def wait() -> None:
         dist.barrier(patient)
 
 
-def from_first(team: Team, make: Callable[[], T]) -> T:
+def of_first(team: Team, make: Callable[[], T]) -> T:
     """What `make` gives in process 0, in all of them."""
     found = make() if team.writes else None
     wait()

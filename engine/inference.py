@@ -19,13 +19,12 @@ from dataset import ImageCase, TestBatch, prepared
 from engine import checkpoint, machine
 from engine.graphs import Replays
 from engine.precision import Precision
-from engine.windows import WindowPredictor, maps_of
+from engine.windows import WindowPredictor, maps_of, mean_of
 from files import native_probabilities
 
 # what a checkpoint was trained with and an ensemble's members may have each to themselves
 OWN = ("network", "backbone", "size", "test_mean", "test_std")
-OWN_OF_VOLUMES = ("network", "widths", "strides", "width")
-SAME_FOR_VOLUMES = ("size", "spacing", "inputs", "intensity")  # what is read once for all
+OWN_OF_VOLUMES = ("network", "widths", "strides", "width", "size", "spacing", "intensity")
 
 
 class Predictor:
@@ -93,30 +92,42 @@ class Ensemble:
 
 
 class VolumeEnsemble:
-    """The same of volumes, which all members read alike."""
+    """The same of volumes. Members that read them alike are one `WindowPredictor`."""
 
-    def __init__(self, windows: WindowPredictor, cfg: Config):
-        self._windows, self.device, self.inputs = windows, windows.device, [cfg]
+    def __init__(self, networks: Sequence[nn.Module], cfgs: Sequence[Config], device: torch.device):
+        """cfgs: of each member, whose patch, spacing and intensities its volumes have."""
+        read = [(cfg.sides, cfg.spacing, cfg.intensity) for cfg in cfgs]
+        distinct = list(dict.fromkeys(read))
+        alike = [[network for network, mine in zip(networks, read) if mine == each] for each in distinct]
+        self.inputs, self.device = [cfgs[read.index(each)] for each in distinct], device
+        self._windows = [by_windows(cfg, these, device) for cfg, these in zip(self.inputs, alike, strict=True)]
+        self._weights = [len(these) / len(networks) for these in alike]
 
     def __call__(self, batch: TestBatch) -> list[Iterator[Tensor]]:
-        """Of each volume its slabs, see `WindowPredictor`."""
-        return self._windows(batch.image)
+        """Of each volume its slabs, see `WindowPredictor`; where members read it otherwise, on its own grid."""
+        if len(self._windows) == 1:
+            return self._windows[0](batch.image)
+        each = [windows(images) for windows, images in zip(self._windows, (batch.image, *batch.others), strict=True)]
+        return [self._mean(case, slabs) for case, *slabs in zip(batch.cases, *each, strict=True)]
+
+    def _mean(self, case: Any, several: Sequence[Iterator[Tensor]]) -> Iterator[Tensor]:
+        there = [frame.planes_back(slabs) for frame, slabs in zip(case.read, several, strict=True)]
+        return mean_of(there, self._weights)
 
 
 def members(cfg: Config, snapshots: Sequence[Path], given: Collection[str]) -> list[Config]:
-    """`cfg` for each checkpoint: network, backbone, size and statistics are its own run's, but for those `given`.
+    """`cfg` for each checkpoint: network, backbone, size and statistics are its own run's, but for those `given`;
+    of volumes the channels, strides, patch, spacing and intensities.
 
     cfg is the first one's; so is that of a file without a record. What is another's is said. ValueError for one of
-    other classes, or that reads volumes otherwise.
+    other classes, or of other channels of a volume.
     """
     configs, own_fields = [cfg], OWN if cfg.dims == 2 else OWN_OF_VOLUMES
     for snapshot in snapshots[1:]:
         theirs = (None if {*own_fields} <= {*given} else of_run(snapshot)) or cfg
-        for name in ("classes", "label_values", *(SAME_FOR_VOLUMES if cfg.dims == 3 else ())):
+        for name in ("classes", "label_values", *(("inputs",) if cfg.dims == 3 else ())):
             if name not in given and (was := getattr(theirs, name)) != (first := getattr(cfg, name)):
-                why = "only maps of the same classes have a mean"
-                if name in SAME_FOR_VOLUMES:
-                    why = f"a volume is read once for all of them: --{name} says how"
+                why = "they read other images" if name == "inputs" else "only maps of the same classes have a mean"
                 raise ValueError(f"{snapshot} was trained with {name} {was}, {snapshots[0]} with {first}; {why}")
         own = {name: getattr(theirs, name) for name in own_fields if name not in given}
         if other := [f"{name} {value}" for name, value in own.items() if value != getattr(cfg, name)]:
@@ -136,7 +147,7 @@ def ensemble(cfgs: Sequence[Config], snapshots: Sequence[Path]) -> "Ensemble | V
 
     networks = [network_of(cfg, snapshot) for cfg, snapshot in zip(cfgs, snapshots, strict=True)]
     if first.dims == 3:
-        return VolumeEnsemble(by_windows(first, networks, device), first)
+        return VolumeEnsemble(networks, cfgs, device)
     views = first.test_amp, first.test_scales, first.test_flip
     return Ensemble([Predictor(each.to(memory_format=torch.channels_last), device, *views) for each in networks], cfgs)
 

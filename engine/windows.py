@@ -101,6 +101,20 @@ def maps_of(network: nn.Module, precision: Precision, images: Tensor) -> Tensor:
         return net.probabilities(network(images).float())
 
 
+def mean_of(several: Sequence[Iterator[Tensor]], weights: Sequence[float]) -> Iterator[Tensor]:
+    """Slabs of the weighted mean of volumes, of each its slabs (C, n, ...) in order, cut wherever it was made."""
+    held = [next(slabs) for slabs in several]
+    while True:
+        many = min(slab.shape[1] for slab in held)
+        yield sum((weight * slab[:, :many] for weight, slab in zip(weights, held)), start=torch.zeros(()))
+        held = [slab[:, many:] for slab in held]
+        for i, slabs in enumerate(several):
+            while not held[i].shape[1]:
+                if (more := next(slabs, None)) is None:
+                    return
+                held[i] = more
+
+
 def places(side: int, window: int, overlap: float) -> list[int]:
     """Where windows begin along an axis: evenly, the first at its start and the last at its end."""
     count = math.ceil((side - window) / max(1, window * (1 - overlap))) + 1

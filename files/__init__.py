@@ -33,7 +33,7 @@ from files.survey import check_pairs, survey
 from files.survey_pictures import Check
 from files.survey_volumes import VolumeCheck
 from files.unpaired import are_of_patients, find_images, find_masks
-from files.volume_masks import read_classes, read_volume_class, read_volume_map, read_volume_planes
+from files.volume_masks import read_classes, read_volume_class, read_volume_map
 from files.volumes import read_label_volume, read_volume, write_volume
 from files.writing import (
     folders_of,
@@ -102,7 +102,6 @@ __all__ = [
     "read_volume",
     "read_volume_class",
     "read_volume_map",
-    "read_volume_planes",
     "read_whole_image",
     "record_of",
     "require_apart",

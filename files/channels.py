@@ -31,16 +31,23 @@ def by_patient(files: dict[str, Path], root: Path) -> tuple[dict[str, Channels],
 
     What a file is called, the patient's name apart, tells channels (t1, flair) from labels (seg, mask, OT, ...).
     Folders without labels are patients' if all hold files of the same names, or a single one files named like it.
+    A folder of labels in a patient's, segmentations/ with a file per organ, is all that patient's [TotalSegmentator].
     """
     folders: dict[str, Channels] = {}
+    organs: dict[str, Files] = {}
+    holding = {name.rpartition("/")[0] for name in files}
     for name, path in files.items():
         folder, _, base = name.rpartition("/")
-        patient = folder.rpartition("/")[2] or root.name
+        above, _, patient = folder.rpartition("/")
+        if above in holding and LABELS.fullmatch(patient):
+            organs[above] = (*organs.get(above, ()), path)
+            continue
+        patient = patient or root.name
         if not folder and not base.startswith(patient):  # loose files are of many
             return {}, {}
         folders.setdefault(folder or patient, {})[base.removeprefix(patient).strip("_-. ") or base] = path
     labels = {
-        patient: tuple(path for word, path in words.items() if LABELS.fullmatch(word))
+        patient: organs.get(patient) or tuple(path for word, path in words.items() if LABELS.fullmatch(word))
         for patient, words in folders.items()
     }
     channels = {

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from files.listing import LEFT_BEHIND
+from files.nifti import SUFFIXES
 
 # the names that public data sets use, in any case; of several in one place the first pattern counts
 IMAGE_FOLDERS = (
@@ -35,11 +36,17 @@ class Place(NamedTuple):
 
 
 def mask_folder(root: str | Path) -> Path:
-    """Where the masks under `root` are: its mask/ or masks/ folder, one folder further down, or `root` itself."""
+    """Where the masks under `root` are: its mask/ or masks/ folder, one folder further down, or `root` itself.
+
+    A folder beside a volume, as segmentations/ beside ct.nii.gz, is of one patient alone.
+    """
     root = Path(root)
     require_folder(root)
-    inside = _folders(root)
-    return next(filter(None, (_one_of(folders, MASK_FOLDERS) for folders in (inside, *map(_folders, inside)))), root)
+    for folder in (root, *_folders(root)):
+        masks = _one_of(_folders(folder), MASK_FOLDERS)
+        if masks and not (folder != root and any(path.name.lower().endswith(SUFFIXES) for path in folder.iterdir())):
+            return masks
+    return root
 
 
 def masks_beside(folders: Iterable[Path]) -> set[Path]:

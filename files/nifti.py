@@ -115,7 +115,7 @@ def _grid(path: str | Path, image: nibabel.Nifti1Image) -> Grid:
     """The grid of an opened volume; ValueError for one that is none."""
     shape, kind, header = image.shape, image.get_data_dtype(), image.header
     if len(shape) < 3 or 0 in shape:
-        raise ValueError(f"{path} is {by(shape)}, no volume; expected X x Y x Z voxels (pictures are read as PNG)")
+        raise ValueError(f"{path} is {by(shape)}, no volume; expected X x Y x Z voxels: stack the slices")
     if np.prod(shape[4:]) > 1:
         raise ValueError(f"{path} has {len(shape)} axes, {by(shape)}; expected X x Y x Z, or channels as the fourth")
     if kind.kind not in "iuf":

@@ -145,7 +145,7 @@ def _pairs_of_one_folder(
     if not masks and volumes:
         images, masks = by_patient(files, root)
         first = firsts(images)
-        masks = {name: of_observer(first[name], paths, observer) for name, paths in masks.items() if name in first}
+        masks = {name: _labels_of(first[name], paths, observer) for name, paths in masks.items() if name in first}
     if not masks:
         inside = ", ".join(sorted(path.name for path in root.iterdir())[:8])
         field = f" ({field_of_view}/ is the field of view)" if field_of_view and not apart else ""
@@ -158,3 +158,8 @@ def _pairs_of_one_folder(
     images = {name: channels for name, channels in images.items() if re.search(include, name)}
     masks = {name: paths for name, paths in masks.items() if re.search(include, name)}
     return _joined(images, masks, Place("", root, root, apart), volumes)
+
+
+def _labels_of(image: Path, paths: Masks, observer: str) -> Masks:
+    """A patient's labels: those of one observer, or a file per organ, in a folder of their own, all of them."""
+    return paths if len(paths) > 1 and paths[0].parent != image.parent else of_observer(image, paths, observer)

@@ -10,6 +10,7 @@ import numpy as np
 from configs import Config
 from files.lists import Parts, read_split, seen_by
 from files.pairs import Pair, pairs_of
+from files.writing import require_apart
 
 SUBJECT = re.compile(r"^((?:.*/)?sub-[^/_]+)/")
 
@@ -122,9 +123,12 @@ def hold_out(pairs: list[Pair], cfg: Config) -> Parts:
 def parts_of_run(cfg: Config) -> Parts:
     """Pairs to train on, to validate on, and those a fold holds out.
 
-    Warned about: a test set as valpath, and held-out images that the checkpoint `start` has been trained on.
+    ValueError for a cache among their files. Warned about: a test set as valpath, and held-out images that the
+    checkpoint `start` has been trained on.
     """
     parts = _parts_of_run(cfg)
+    if cfg.cache not in ("", "ram"):
+        require_apart(cfg.cache, {path.parent for pair in parts.train for path in pair.files})
     held_out = {pair.name: pair.image for pair in parts.validation + parts.test}
     if cfg.start and (seen := seen_by(cfg.start, held_out)):
         warnings.warn(

@@ -12,7 +12,7 @@ from files.cache import machine_memory
 from files.nifti import voxels_of
 from files.pairs import Pair
 from files.survey_pictures import Check, check_of_pictures, look_at_picture
-from files.survey_volumes import VolumeCheck, check_of_volumes, look_at_volume, unlike_the_first
+from files.survey_volumes import VolumeCheck, check_of_volumes, look_at_volume, of_another_value, unlike_the_first
 
 T = TypeVar("T")
 VOXEL = 16  # bytes that a voxel takes while it is looked at: float32, and what is made of it
@@ -42,6 +42,8 @@ def survey(
     if pairs[0].is_volume:
         volumes, problems = _looked_at(pairs, lambda pair: look_at_volume(pair, labels))
         unlike = unlike_the_first(volumes)
+        if labels and not labels.values:
+            unlike = of_another_value(volumes) | unlike
         volumes = {name: look for name, look in volumes.items() if name not in unlike}
         return check_of_volumes(volumes, labels) if volumes else None, problems | unlike
     pictures, problems = _looked_at(pairs, lambda pair: look_at_picture(pair, labels or BINARY))

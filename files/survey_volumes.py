@@ -16,6 +16,7 @@ from files.volumes import read_label_volume, read_volume
 QUANTILES = (0.005, 0.5, 0.995)
 SAMPLE = 2**20  # voxels of a channel that its quantiles are of, evenly spaced over it
 THICK = 3.0  # times as thick as wide, from where voxels are worth a word
+YES = {1, 255}  # what binary masks are saved with
 SCALES = 10.0  # between the brightest and the darkest volume, from where each has a scale of its own
 
 
@@ -58,6 +59,8 @@ class VolumeCheck:
         found = []
         if self.empty:
             found.append(f"{len(self.empty)} labels empty (first {self.empty[0]})")
+        if {*self.values} == {0, *YES}:
+            found.append("labels of 1 and of 255, both read as the object")
         if len(self.orientations) > 1:
             found.append("several orientations: maps are written as each image lies")
         if (thick := self.spacings[1].max() / self.spacings[1].min()) > THICK:
@@ -128,6 +131,20 @@ def unlike_the_first(looks: Mapping[str, VolumeLook]) -> dict[str, list[str]]:
         name: [f"{name} has {count} channels but {first} has {counts[first]}; every image needs the same"]
         for name, count in counts.items()
         if count != counts[first]
+    }
+
+
+def of_another_value(looks: Mapping[str, VolumeLook]) -> dict[str, list[str]]:
+    """name -> what is wrong with each binary mask that shows another value than the first; 1 and 255 both say yes."""
+    shown = {name: max(look.values) for name, look in looks.items() if max(look.values)}
+    first = next(iter(shown), "")
+    return {
+        name: [
+            f"{name} is labelled {value} but {first} {shown[first]}: two classes, or one? Expected one value in all "
+            f"(1 and 255 are alike); --label_values {value} takes that alone, classes and label_values take both"
+        ]
+        for name, value in shown.items()
+        if value != shown[first] and not {value, shown[first]} <= YES
     }
 
 

@@ -22,11 +22,18 @@ def find_images(root: str | Path, volumes: bool = False) -> dict[str, Path] | di
     """
     if Path(root).is_file():
         alone = {bare_name(Path(root).name, VOLUMES if volumes else PICTURES) or Path(root).stem: Path(root)}
-        return in_order(single(alone)) if volumes else alone
+        return _channels_beside(Path(root), alone) if volumes else alone
     found = _images_under(Path(root), volumes)
     if not volumes:
         return found
     return in_order(by_patient(found, Path(root))[0] or by_channel(found))
+
+
+def _channels_beside(path: Path, alone: dict[str, Path]) -> dict[str, Files]:
+    """name -> the files of the one volume that `path` is of: case_0000 alone, or with the channels beside it."""
+    beside = {bare_name(other.name, VOLUMES): other for other in sorted(path.parent.iterdir()) if other.is_file()}
+    found = by_channel({name: other for name, other in beside.items() if name})
+    return in_order({name: own for name, own in found.items() if path in own.values()} or single(alone))
 
 
 def _images_under(root: Path, volumes: bool) -> dict[str, Path]:

@@ -5,23 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from configs import BINARY, Labels
-from files.grids import Grid
+from configs import Labels
+from files.grids import Grid, require_same_grid
+from files.nifti import stem_of
 from files.volumes import WHOLE, read_label_volume, read_volume
 
 
-def read_volume_planes(paths: Sequence[Path], labels: Labels = BINARY) -> tuple[np.ndarray, Grid]:
-    """(C, X, Y, Z) uint8, a plane per class, 255 where the class is, of an image's one label volume; and its grid.
-
-    Without label values one plane of what is not 0. ValueError naming the file for values that are no class, and for
-    several values beside 0 where no classes are given.
-    """
-    image, grid = read_classes(paths, labels)
-    return labels.planes(image, paths[0]) if labels.values else _foreground(image)[None], grid
-
-
 def read_volume_class(paths: Sequence[Path], labels: Labels, name: str) -> tuple[np.ndarray, Grid]:
-    """(X, Y, Z) uint8 and the grid: the one plane of a class, by its name, of `read_volume_planes`."""
+    """(X, Y, Z) uint8, 255 where the class of this name is, of an image's one label volume, and the grid.
+
+    Without label values what is not 0. Errors as `read_classes`.
+    """
     image, grid = read_classes(paths, labels)
     if not labels.values:
         return _foreground(image), grid
@@ -30,13 +24,13 @@ def read_volume_class(paths: Sequence[Path], labels: Labels, name: str) -> tuple
 
 
 def read_classes(paths: Sequence[Path], labels: Labels | None) -> tuple[np.ndarray, Grid]:
-    """(X, Y, Z) uint8 or uint16 of an image's one label volume, and its grid; errors as `read_volume_planes`.
+    """(X, Y, Z) uint8 or uint16 of an image's one label volume, or of its files of an organ each, and its grid.
 
-    Without labels (None) any values will do.
+    ValueError naming the file for values that are no class, and for several values beside 0 where no classes are given;
+    without labels (None) any values will do.
     """
     if len(paths) > 1:
-        names = ", ".join(path.name for path in paths[1:])
-        raise ValueError(f"{paths[0]} and {names} belong to one image; expected one label volume: merge them")
+        return _of_organs({stem_of(path): path for path in paths}, labels)
     image, grid = read_label_volume(paths[0])
     if labels:
         labels.require_known(image, paths[0])
@@ -45,6 +39,31 @@ def read_classes(paths: Sequence[Path], labels: Labels | None) -> tuple[np.ndarr
         few = ",".join(map(str, values[:12])) + (",..." if len(values) > 12 else "")
         raise ValueError(f"{paths[0]} holds {few}; expected 0 and one other value. Several classes? Give label_values")
     return image, grid
+
+
+def _of_organs(files: dict[str, Path], labels: Labels | None) -> tuple[np.ndarray, Grid]:
+    """Label values of a file per organ, each named like its class; where two overlap the later class is there.
+
+    Files of no class are left alone. ValueError where no class names say which are meant, or one has no file.
+    """
+    first, *others = files.values()
+    wanted = {name: value for name, value in zip(labels.names, labels.values) if value} if labels else {}
+    if missing := sorted(wanted.keys() - files.keys()) if wanted else list(files):
+        what = f"{first} and {others[0].name} belong to one image"
+        what = f"{first.parent} has no {missing[0]}.nii.gz" if wanted else what
+        raise ValueError(
+            f"{what}; expected one label volume, or a file for each of class_names: --classes 3 --label_values 0,1,2 "
+            f"--class_names background,{','.join([*files][:2])}"
+        )
+    found, grid = None, None
+    for name, value in wanted.items():
+        organ, own = read_label_volume(files[name])
+        if found is None or grid is None:
+            found, grid = np.zeros(organ.shape, np.uint8), own
+        require_same_grid(files[name], own, first, grid)
+        found[organ > 0] = value
+    assert found is not None and grid is not None
+    return found, grid
 
 
 def read_volume_map(path: str | Path) -> np.ndarray:

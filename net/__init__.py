@@ -1,5 +1,6 @@
-"""MSNet and M2SNet: `build` makes one, `load` or `start` fills it, `probabilities` reads what it gives."""
+"""MSNet, M2SNet and a U-Net: `build` makes one, `load` or `start` fills it, `probabilities` reads what it gives."""
 
+import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,8 +15,10 @@ from net.backbones.res2net import Res2Net50
 from net.backbones.volume import Volume
 from net.fold import fold_batchnorm
 from net.msnet import WIDTH, M2SNet, MSNet
+from net.network import Network
+from net.unet import UNet
 
-NETWORKS = {"msnet": MSNet, "m2snet": M2SNet}
+NETWORKS: dict[str, type[MSNet | UNet]] = {"msnet": MSNet, "m2snet": M2SNet, "unet": UNet}
 BACKBONES: dict[str, type[Backbone]] = {"res2net50": Res2Net50, "volume": Volume}
 
 
@@ -29,12 +32,12 @@ def build(
     inputs: int | None = None,
     width: int = WIDTH,
     **volume: Any,
-) -> MSNet:
-    """An MSNet or M2SNet: (N, inputs, *space) -> logits (N, classes, *space).
+) -> Network:
+    """An MSNet, M2SNet or U-Net: (N, inputs, *space) -> logits (N, classes, *space).
 
     backbone: "res2net50", "volume", a network of timm's by its name, or one made by hand, as a Volume with strides of
     its own. dims and inputs, where given, are those of the data, and must be the backbone's; "volume" takes 1 to 4
-    inputs, and widths and strides as `Volume` does. width: channels of the pyramid.
+    inputs, and widths and strides as `Volume` does. width: channels of the pyramid, which a U-Net has not.
     pretrained says where the backbone's weights come from: False leaves them random, True takes those in `weights/`
     (ImageNet's), a path takes that file. The rest of the network starts random.
     Raises ValueError for an unknown name, data or weights of another kind, FileNotFoundError for missing weights.
@@ -64,10 +67,11 @@ def build(
         )
     if inputs not in (None, encoder.inputs):
         raise ValueError(f"backbone {backbone!r} takes {encoder.inputs} input channels, the data has {inputs}")
-    return NETWORKS[network](encoder, classes, width)
+    made = NETWORKS[network]
+    return made(encoder, classes, width) if issubclass(made, MSNet) else made(encoder, classes)
 
 
-def load(net: MSNet, path: str | Path) -> MSNet:
+def load(net: Network, path: str | Path) -> Network:
     """Fill `net` from a checkpoint of the original or of train.py, with or without `module.` before the keys.
 
     Raises FileNotFoundError, or ValueError for an unreadable file and for a checkpoint of another network.
@@ -76,7 +80,7 @@ def load(net: MSNet, path: str | Path) -> MSNet:
     return net
 
 
-def start(net: MSNet, path: str | Path) -> str:
+def start(net: Network, path: str | Path) -> str:
     """Fill `net` from a checkpoint to train on from, as `load` does; a head for other classes begins anew.
 
     Returns what was done, in words.
@@ -93,7 +97,7 @@ def probabilities(logits: Tensor) -> Tensor:
     return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)
 
 
-def sync_batchnorm(network: MSNet) -> MSNet:
+def sync_batchnorm(network: Network) -> Network:
     """`network`, whose BatchNorms take their statistics over all processes."""
     if any(isinstance(module, nn.BatchNorm2d) and [*module.children()] for module in network.modules()):
         from timm.layers import convert_sync_batchnorm  # PyTorch's drops the activation that timm's hold
@@ -144,7 +148,7 @@ def _fill(module: nn.Module, state: dict[str, Tensor], path: Path, what: str) ->
 
 
 def backbone_of(state: Collection[str]) -> str:
-    """The backbone that the keys of a checkpoint of MSNet or M2SNet name, "" where they name none."""
+    """The backbone that the keys of a checkpoint name, "" where they name none."""
     keys = {key.removeprefix("resnet.") for key in state if key.startswith("resnet.")}
     if "layer1.0.convs.0.weight" in keys:
         return "res2net50"
@@ -160,18 +164,24 @@ def kind_of(state: Mapping[str, Tensor]) -> tuple[str, str, int]:
     """(network, backbone, classes) that a checkpoint's entries tell; "" and 0 for what they do not."""
     if "output1.0.weight" not in state:
         return "", backbone_of(state), 0
-    return "m2snet" if "conv_3.norm.weight" in state else "msnet", backbone_of(state), len(state["output1.0.weight"])
+    marks = {"conv_3.norm.weight": "m2snet", "up1.weight": "unet"}
+    network = next((name for mark, name in marks.items() if mark in state), "msnet")
+    return network, backbone_of(state), len(state["output1.0.weight"])
 
 
 def _difference(module: nn.Module, state: dict) -> str:
     """One line that says how a state dict differs from a module's: a name for the usual case, else the first keys."""
     network, theirs, classes = kind_of(state)
-    if network and isinstance(module, MSNet) and type(module) is not NETWORKS[network]:
+    if network and isinstance(module, Network) and type(module) is not NETWORKS[network]:
         return f"it is a checkpoint of {NETWORKS[network].__name__}; build that network (Config field `network`)"
     own = module.state_dict()
     ours = backbone_of(own)
     if theirs and theirs != ours:
         return f"its backbone is {theirs}{f', expected {ours}' if ours else ''}; build that one (--backbone {theirs})"
+    if theirs == "volume":
+        sizes = zip(_sizes(state).items(), _sizes(own).values())
+        if other := next((f"its {name} is {was}, expected {now}" for (name, was), now in sizes if was != now), ""):
+            return f"{other} (Config field of that name)"
     parts = []
     for words, keys in (("lacks", own.keys() - state.keys()), ("has the unknown", state.keys() - own.keys())):
         if keys:
@@ -185,11 +195,20 @@ def _difference(module: nn.Module, state: dict) -> str:
     return "; ".join(parts)
 
 
+def _sizes(state: Mapping[str, Tensor]) -> dict[str, object]:
+    """What the entries of a network of volumes tell of its shape, by fields of Config."""
+    levels = [tensor for key, tensor in state.items() if re.fullmatch(r"resnet\.levels\.\d\.0\.weight", key)]
+    pyramid = state.get("x5_dem_5.0.weight", ())
+    return {"inputs": levels[0].shape[1], "widths": tuple(map(len, levels)), "width": len(pyramid)}
+
+
 __all__ = [
     "Backbone",
     "M2SNet",
     "MSNet",
+    "Network",
     "Res2Net50",
+    "UNet",
     "Volume",
     "build",
     "fold_batchnorm",

@@ -16,6 +16,7 @@ class Layers(NamedTuple):
     """What PyTorch calls by another name in each number of dimensions."""
 
     conv: Callable[..., nn.Conv2d | nn.Conv3d]
+    transposed: Callable[..., nn.ConvTranspose2d | nn.ConvTranspose3d]
     norm: Callable[..., nn.BatchNorm2d | nn.BatchNorm3d]
     instance_norm: Callable[..., nn.Module]
     box_sum: Callable[[Tensor, int], Tensor]
@@ -42,8 +43,8 @@ def captured() -> bool:
 
 
 LAYERS = {
-    2: Layers(nn.Conv2d, nn.BatchNorm2d, nn.InstanceNorm2d, _box_sum_2d, "bilinear"),
-    3: Layers(nn.Conv3d, nn.BatchNorm3d, nn.InstanceNorm3d, _box_sum_3d, "trilinear"),
+    2: Layers(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, _box_sum_2d, "bilinear"),
+    3: Layers(nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.InstanceNorm3d, _box_sum_3d, "trilinear"),
 }
 
 
@@ -51,6 +52,17 @@ def conv_bn_relu(channels: int, width: int, dims: int = 2) -> nn.Sequential:
     """Convolution of 3 a side with bias, BatchNorm, ReLU: (N, channels, *space) -> (N, width, *space)."""
     layers = LAYERS[dims]
     return nn.Sequential(layers.conv(channels, width, 3, padding=1), layers.norm(width), nn.ReLU(inplace=True))
+
+
+def conv_norm_leaky(
+    channels: int, width: int, dims: int, stride: int | tuple[int, ...] = 1, batch_norm: bool = False
+) -> nn.Sequential:
+    """Convolution of 3 a side with bias, InstanceNorm (BatchNorm if told), LeakyReLU, begun as nnU-Net begins them."""
+    layers = LAYERS[dims]
+    conv = layers.conv(channels, width, 3, stride, padding=1)
+    nn.init.kaiming_normal_(conv.weight, a=0.01)
+    norm = layers.norm(width) if batch_norm else layers.instance_norm(width, affine=True)
+    return nn.Sequential(conv, norm, nn.LeakyReLU(0.01, inplace=True))
 
 
 def resize_like(x: Tensor, other: Tensor) -> Tensor:

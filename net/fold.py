@@ -5,10 +5,10 @@ from typing import Any
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from net.msnet import MSNet
+from net.network import Network
 
 
-def fold_batchnorm(network: MSNet) -> MSNet:
+def fold_batchnorm(network: Network) -> Network:
     """`network` in evaluation mode, changed in place; it can predict as before, and neither train nor be saved."""
     network.eval()
     for conv, norm in list(network.foldable()):

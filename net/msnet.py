@@ -9,14 +9,14 @@ The unit at (step, k) is named after the levels it spans: `x5_x4_x3` compares wh
 The sum of column k, {U[step][k]}, is what the decoder adds at level k on its way from level 5 to level 1.
 """
 
-from collections.abc import Iterator, Sequence
 from functools import partial
 
 from torch import Tensor, nn
 
 from net.backbones import Backbone
-from net.blocks import LAYERS, BoxView, conv_bn_relu, neighbours, resize_like
+from net.blocks import LAYERS, BoxView, conv_bn_relu, resize_like
 from net.compare import compare
+from net.network import Network
 
 DEEPEST = 5
 WIDTH = 64  # channels, as in the paper
@@ -27,19 +27,16 @@ def unit_name(deep: int, shallow: int) -> str:
     return "_".join(f"x{level}" for level in range(deep, shallow - 1, -1))
 
 
-class MSNet(nn.Module):
-    """Logits (N, classes, *space) of images (N, inputs, *space): H, W, or D, H, W where the backbone takes volumes.
+class MSNet(Network):
+    """Logits as `Network` says. width: channels of every reduced level, unit and decoder stage.
 
-    Any size from the backbone's smallest up (64 a side for Res2Net-50); no sigmoid. width: channels of every
-    reduced level, unit and decoder stage. The attribute order is the key order of the original's checkpoints; so are
-    the names, `resnet` included.
+    The attribute order is the key order of the original's checkpoints; so are the names, `resnet` included.
     """
 
     boxes: tuple[int, ...] = ()  # sides of the fixed filters through which a pair is compared besides as it is
 
     def __init__(self, backbone: Backbone, classes: int = 1, width: int = WIDTH):
-        super().__init__()
-        self.resnet = backbone
+        super().__init__(backbone)
         channels, dims = backbone.channels, backbone.dims
         conv = partial(conv_bn_relu, width=width, dims=dims)
         for kernel in self.boxes:
@@ -60,7 +57,6 @@ class MSNet(nn.Module):
         for k in (4, 3, 2):
             self.add_module(f"output{k}", conv(width))
         self.output1 = nn.Sequential(LAYERS[dims].conv(width, classes, 3, padding=1))
-        self.register_load_state_dict_pre_hook(_strip_module_prefix)
 
     def forward(self, image: Tensor) -> Tensor:
         self.require_shape(image.shape)
@@ -91,40 +87,8 @@ class MSNet(nn.Module):
         views = [self.get_submodule(f"conv_{kernel}") for kernel in self.boxes]
         return compare(resize_like(deep, shallow), shallow, views)
 
-    def foldable(self) -> Iterator[tuple[str, str]]:
-        """Names of each convolution and of the BatchNorm that alone reads what it gives: the backbone's and its own."""
-        yield from ((f"resnet.{conv}", f"resnet.{norm}") for conv, norm in self.resnet.foldable())
-        for name, child in self.named_children():
-            if name != "resnet":
-                yield from neighbours(child, name)
-
-    def require_shape(self, shape: Sequence[int]) -> None:
-        """ValueError unless the backbone takes images of this shape, (N, inputs, *space)."""
-        inputs, fixed, smallest = self.resnet.inputs, self.resnet.fixed, self.resnet.smallest
-        space = tuple(shape[2:])
-        if fixed and space != fixed:
-            raise ValueError(
-                f"images of shape {tuple(shape)}; this backbone was built for {' x '.join(map(str, fixed))} alone: "
-                f"set size and scales to {fixed[0]} (Config fields) with one test_scales, or take another backbone"
-            )
-        fits = len(space) == len(smallest) and shape[1] == inputs
-        if not fits or any(side < least for side, least in zip(space, smallest)):
-            axes = "DHW"[-len(smallest) :]
-            least = ", ".join(map(str, smallest if len({*smallest}) > 1 else smallest[:1]))
-            raise ValueError(
-                f"images of shape {tuple(shape)}; expected (N, {inputs}, {', '.join(axes)}) "
-                f"with {' and '.join(axes)} at least {least}"
-            )
-
 
 class M2SNet(MSNet):
     """MSNet whose units compare a pair through three views: as it is, and through filters of ones, 3 and 5 a side."""
 
     boxes = (3, 5)
-
-
-def _strip_module_prefix(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Checkpoints saved from a DataParallel wrapper carry `module.` before every key."""
-    if not prefix and state_dict and all(key.startswith("module.") for key in state_dict):
-        for key in list(state_dict):
-            state_dict[key.removeprefix("module.")] = state_dict.pop(key)

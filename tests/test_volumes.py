@@ -16,10 +16,12 @@ import test_score
 import train
 from configs import Config
 from dataset import to_train
+from engine import checkpoint
 from files import find_pairs, read_label_volume
 from metrics import Scores
+from tests.lives import Run, wait_for
 from tests.miniatures import LPS, OBLIQUE, hippocampus, label_volume, scan, volume
-from tools import panels
+from tools import export, panels
 from volumes import planned
 from volumes.reading import values
 
@@ -53,8 +55,9 @@ def flags(cfg: Config, *names: str) -> list[str]:
     return words
 
 
-def test_a_fold_is_trained_predicted_on_its_own_grids_and_scored(task, capsys):
-    cfg = tiny(task, size=(0, 0, 0), strides=(), folds=3, val_fraction=0.25, probabilities=True)
+@pytest.mark.parametrize("network", ["m2snet", "unet"])
+def test_a_fold_is_trained_predicted_on_its_own_grids_and_scored(task, network, capsys):
+    cfg = tiny(task, network=network, size=(0, 0, 0), strides=(), folds=3, val_fraction=0.25, probabilities=True)
     last = train.train(cfg)
     record = json.loads((last.parent / "config.json").read_text())["config"]
     assert record["spacing"] == [1, 1, 1] and record["inputs"] == 1 and min(record["size"]) > 0 and record["strides"]
@@ -110,6 +113,63 @@ def test_a_run_that_stops_goes_on_to_the_same_bits(task):
     ours = train.train(dataclasses.replace(cfg, resume_changed=("epoch",)))
     expected, found = (torch.load(path, weights_only=True) for path in (whole, ours))
     assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+@pytest.mark.slow
+def test_a_run_of_volumes_killed_and_gone_on_with_by_two_processes_ends_as_one_that_was_not(task):
+    def finished(run: Run) -> dict:
+        assert run.wait() == [0, 0], run.said()
+        return torch.load(task / "saved" / "model-3", weights_only=True)
+
+    cfg = tiny(task, epoch=3, save_every=1, val_fraction=0.3, rotate=30.0, background=-1)
+    expected = finished(Run(task, dataclasses.asdict(cfg), 2))
+    (task / "saved").rename(task / "uninterrupted")
+    run = Run(task, dataclasses.asdict(cfg), 2)
+    wait_for(task / "saved" / "last.pt", run)
+    run.kill()
+    found = finished(Run(task, dataclasses.asdict(dataclasses.replace(cfg, resume=True)), 2))
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+    best = [checkpoint.load(task / folder / "last.pt")["best"] for folder in ("saved", "uninterrupted")]
+    assert best[0] == best[1] > 0  # every volume was validated by one of both
+
+
+@pytest.mark.slow
+def test_two_processes_train_on_volumes_as_one_does(task):
+    for size in (1, 2):
+        cfg = tiny(task, network="unet", epoch=2, lr=1e-3, savepath=str(task / f"{size}"))
+        run = Run(task, dataclasses.asdict(cfg), size)
+        assert run.wait() == [0] * size, run.said()
+    one, two = (torch.load(task / f"{size}" / "model-2", weights_only=True) for size in (1, 2))
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("check_data", [False, True])
+def test_channels_that_do_not_fit_are_refused_before_an_earlier_run_is_moved(task, check_data):
+    (task / "saved").mkdir()
+    (task / "saved" / "last.pt").touch()
+    volume(task / "val" / "imagesTr" / "v.nii.gz", np.stack([scan(), scan(1)], 3))
+    volume(task / "val" / "labelsTr" / "v.nii.gz", label_volume())
+    with pytest.raises(ValueError, match="expected 2, as the others have"):
+        train.train(tiny(task, inputs=2, check_data=check_data))
+    with pytest.raises(ValueError, match=r"v\.nii\.gz has 2 channels; expected 1, as the others have \(inputs\)"):
+        train.train(tiny(task, valpath=str(task / "val"), check_data=check_data))
+    assert [path.name for path in (task / "saved").iterdir()] == ["last.pt"]
+
+
+def test_a_cache_lies_apart_from_the_volumes(task):
+    with pytest.raises(ValueError, match="imagesTr/cache would be written into, but .*imagesTr is read from"):
+        train.train(tiny(task, cache=str(task / "Task04_Hippocampus" / "imagesTr" / "cache")))
+
+
+def test_what_is_of_pictures_says_so_of_a_run_on_volumes(task, monkeypatch):
+    last = train.train(tiny(task, epoch=1))
+    with pytest.raises(ValueError, match="model-1 is of volumes, and a model is of pictures; prediction_rgb.py"):
+        export.main(["--snapshot", str(last), "--out", str(task / "model.onnx")])
+    with pytest.raises(ValueError, match=r"start is .*model-1', trained with strides 1,2,2,1,1, and this run has 1,1,"):
+        train.train(tiny(task, start=str(last), strides=("1", "1", "2", "2", "1"), savepath=str(task / "other")))
+    with pytest.raises(ValueError, match=r"width was 4, is 8.*start anew: the weights of a run fit no other width"):
+        train.train(tiny(task, resume=True, width=8, resume_changed=("width",)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -269,11 +329,23 @@ def test_maps_of_other_settings_are_not_taken_for_these(task, capsys):
     assert map_.exists() and not any(path.exists() for path in inside)  # of other settings
 
 
-def test_folds_that_read_volumes_otherwise_are_refused_and_a_flag_reads_them_alike(task):
-    lasts = [train.train(tiny(task, epoch=1, spacing=(mm, 1, 1), savepath=str(task / f"{mm}"))) for mm in (1, 1.5)]
+def test_folds_that_read_volumes_otherwise_predict_the_mean_of_what_each_predicts(task, capsys):
+    """Folds of CT: each with its own spacing, patch and intensities, planned from other volumes."""
+    own: list[dict] = [{}, {"spacing": (1.5, 1, 0.9), "size": (8, 10, 8), "intensity": (0, 900, 400, 200)}]
+    lasts = [train.train(tiny(task, epoch=1, savepath=str(task / f"{i}"), **fields)) for i, fields in enumerate(own)]
     images = task / "Task04_Hippocampus" / "imagesTs"
-    words = ["--snapshot", *map(str, lasts), "--images", str(images), "--out", str(task / "out"), "--workers=0"]
-    with pytest.raises(ValueError, match="a volume is read once for all of them: --spacing says how"):
-        prediction_rgb.main(words)
-    prediction_rgb.main([*words, "--spacing=1,1,1"])
-    assert len([*(task / "out").glob("*.nii.gz")]) == 1
+    words = ["--images", str(images), "--workers=0", "--probabilities=True"]
+
+    def probabilities(*snapshots):
+        out = task / f"out-{len(list(task.glob('out-*')))}"
+        prediction_rgb.main([*words, "--out", str(out), "--snapshot", *map(str, snapshots)])
+        return np.stack([nibabel.load(path).get_fdata() for path in sorted(out.glob("probabilities/*/*.nii.gz"))])
+
+    one, other = probabilities(lasts[0]), probabilities(lasts[1])
+    assert np.abs(one - other).max() > 0.01
+    capsys.readouterr()
+    np.testing.assert_allclose(probabilities(*lasts), (one + other) / 2, atol=1e-5)
+    assert "predicts as its own run was: size (8, 10, 8), spacing (1.5, 1.0, 0.9), intensity" in capsys.readouterr().out
+    shutil.copytree(lasts[1].parent, task / "2")
+    twice = probabilities(*lasts, task / "2" / lasts[1].name)  # two that read alike count as two
+    np.testing.assert_allclose(twice, (one + 2 * other) / 3, atol=1e-5)

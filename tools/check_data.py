@@ -52,13 +52,15 @@ def main() -> None:
     most = "pictures on the sheet, evenly spaced over the folder"
     parser.add_argument("--most", type=int, choices=range(1, 1000), metavar="N", default=24, help=most)
     parser.add_argument("--label_values", type=numbers, default=(), help="of label images, as in Config: 0,80,160,255")
+    named = "of volumes with a file per organ: background,liver"
+    parser.add_argument("--class_names", type=lambda text: tuple(text.split(",")), default=(), help=named)
     parser.add_argument("--field_of_view", default="", help="folder of masks of what counts, as in Config")
     parser.add_argument("--observer", default="", help="of masks by several people, whose, as in Config")
     given = parser.parse_args()
     try:
         volumes = are_volumes(given.folder)
         task = decathlon(given.folder) if volumes and not given.label_values else None
-        labels = Labels(task.values, task.names) if task else Labels(given.label_values)
+        labels = Labels(task.values, task.names) if task else Labels(given.label_values, given.class_names)
         pairs = find_pairs(given.folder, given.include, given.field_of_view, given.observer, volumes)
         groups = {group_of(pair.name, given.group) for pair in pairs}
         require_apart(given.out.parent, folders_of({pair.name: pair.image for pair in pairs}))

@@ -15,7 +15,8 @@ import torch
 import net
 from configs import errors_in_one_line
 from files import write_file
-from net.msnet import DEEPEST, MSNet
+from net import Network
+from net.msnet import DEEPEST
 
 WIDTH, HEIGHT = 112, 34  # of a box
 COLUMN, ROW = 136, 88  # from one to the next
@@ -64,7 +65,7 @@ def main() -> None:
         print(path)
 
 
-def drawn(network: MSNet, theme: str) -> str:
+def drawn(network: Network, theme: str) -> str:
     """The SVG of a network over a backbone of pictures, in the colours of a theme. ValueError for an unknown module."""
     boxes = {box.name: box for box in _boxes(network)}
     colours = THEMES[theme]
@@ -80,7 +81,7 @@ def drawn(network: MSNet, theme: str) -> str:
     return "\n".join([*lines, *(_drawn(box, network, colours) for box in boxes.values()), "</svg>"]) + "\n"
 
 
-def _boxes(network: MSNet) -> Iterator[Box]:
+def _boxes(network: Network) -> Iterator[Box]:
     for level in range(1, DEEPEST + 1):
         yield Box(f"x{level}", "plain", 0, level)
     for name, _ in network.named_children():
@@ -103,7 +104,7 @@ def _box(name: str) -> Box:
     raise ValueError(f"module {name} of the network has no place in the picture; give it one in tools/diagram.py")
 
 
-def _title(network: MSNet) -> str:
+def _title(network: Network) -> str:
     return f"{type(network).__name__}: five levels of a backbone, ten subtraction units, and the decoder"
 
 
@@ -162,7 +163,7 @@ def _up(a: Box, b: Box, style: str) -> str:
     return f'<path d="M{a.x + WIDTH // 2} {a.y}V{b.y + HEIGHT}" {style}/>'
 
 
-def _drawn(box: Box, network: MSNet, colours: dict) -> str:
+def _drawn(box: Box, network: Network, colours: dict) -> str:
     fill, edge = colours[box.kind]
     text = box.name
     if not box.column:

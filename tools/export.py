@@ -54,7 +54,7 @@ class Model(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: net.MSNet, mean: Sequence[float], std: Sequence[float]):
+    def __init__(self, network: net.Network, mean: Sequence[float], std: Sequence[float]):
         super().__init__()
         self.network = net.fold_batchnorm(network)
         for name, values in (("mean", mean), ("std", std)):
@@ -76,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ValueError("--snapshot FILE says which checkpoint to export")
     if len(files := checkpoint.named(cfg.snapshot)) > 1:
         raise ValueError(f"snapshot is {cfg.snapshot!r}, {len(files)} checkpoints; a model holds one")
+    if cfg.dims == 3:
+        raise ValueError(f"{files[0]} is of volumes, and a model is of pictures; prediction_rgb.py predicts volumes")
     cfg = dataclasses.replace(cfg, snapshot=str(files[0]))
     for note in differences(cfg, cfg.snapshot):
         print(f"NOTE: {note}")
@@ -174,13 +176,14 @@ def pictures_of(folder: str | None) -> list[Image.Image]:
     return [Image.fromarray(lesion_on_mucosa(np.random.default_rng(i), 128, 160)[0]) for i in range(4)]
 
 
-def reference(network: net.MSNet, cfg: Config) -> Run:
+def reference(network: net.Network, cfg: Config) -> Run:
     """What prediction_rgb.py makes of pictures, BatchNorm as it was trained."""
     predictor = Predictor(network, torch.device("cpu"))
 
     def run(image: Tensor) -> Tensor:
-        array = image.permute(0, 2, 3, 1).numpy().astype(np.float32) / 255
-        return predictor(torch.from_numpy(normalise(array, cfg.test_mean, cfg.test_std)).permute(0, 3, 1, 2))
+        arrays = image.permute(0, 2, 3, 1).numpy().astype(np.float32) / 255
+        normal = np.stack([normalise(array, cfg.test_mean, cfg.test_std) for array in arrays])
+        return predictor(torch.from_numpy(normal).permute(0, 3, 1, 2))
 
     return run
 

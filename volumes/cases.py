@@ -1,5 +1,6 @@
 """Whole volumes to predict and to validate on, and what becomes of a prediction: a volume on the source's own grid."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,17 +13,21 @@ from torch.utils.data import Dataset
 from configs import Config
 from files import Grid, Pair, read_grid, volume_files, write_volume
 from volumes.frame import Frame, frame_of
-from volumes.reading import planes, read_image, read_indices, values
+from volumes.reading import planes, read_images, read_indices, values
 
 
 class VolumeCase(NamedTuple):
-    """A volume that is predicted: its name, where it lies, and of one held out what it is scored against."""
+    """A volume that is predicted: its name, where it lies, and of one held out what it is scored against.
+
+    frame: of the prediction that `finished` is given; read: of each kind of image that is read of it.
+    """
 
     name: str
     frame: Frame
     grid: Grid
     cfg: Config
     truth: np.ndarray | None = None  # (X, Y, Z) uint8 class indices
+    read: tuple[Frame, ...] = ()
     within: None = None  # all of a volume counts
 
     @property
@@ -70,7 +75,11 @@ class VolumeCase(NamedTuple):
 
 
 class Volumes(Dataset):
-    """Whole volumes, name -> channels, ready for the network; of pairs with what they are scored against."""
+    """Whole volumes, name -> channels, ready for the network; of pairs with what they are scored against.
+
+    `others` are Configs of further networks that read them too, at a spacing or with intensities of their own: then
+    what is predicted has to be on the source's grid, the only one that all share.
+    """
 
     at_once = 1  # they are of many sizes; how many windows go together is the predictor's to say
 
@@ -80,9 +89,11 @@ class Volumes(Dataset):
         cfg: Config,
         batch: Callable[..., Any],
         pairs: Sequence[Pair] | None = None,
+        others: Sequence[Config] = (),
     ):
-        """batch: what a batch is made into, of images and cases."""
+        """batch: what a batch is made into, of images, cases and the images for each of `others`."""
         self.cfg, self.files, self._batch, self.pairs = cfg, list(files.items()), batch, pairs
+        self.kinds = cfg, *others
 
     def __len__(self) -> int:
         return len(self.files)
@@ -90,18 +101,22 @@ class Volumes(Dataset):
     @property
     def batch_bytes(self) -> int:
         """What the largest takes, by the heads of the files."""
-        frames = (frame_of(read_grid(channels[0]), self.cfg.spacing) for _, channels in self.files)
-        return max((4 * self.cfg.inputs * int(np.prod(frame.shape)) for frame in frames), default=0)
+        grids = (read_grid(channels[0]) for _, channels in self.files)
+        voxels = (sum(math.prod(frame_of(grid, cfg.spacing).shape) for cfg in self.kinds) for grid in grids)
+        return max((4 * self.cfg.inputs * many for many in voxels), default=0)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, VolumeCase]:
+    def __getitem__(self, index: int) -> tuple[list[Tensor], VolumeCase]:
         name, channels = self.files[index]
-        image, frame, grid = read_image(channels, self.cfg)
+        found, grid = read_images(channels, self.kinds)
+        images, frames = zip(*found, strict=True)
         truth = read_indices(self.pairs[index], self.cfg.labels, grid) if self.pairs else None
-        return torch.from_numpy(image), VolumeCase(name, frame, grid, self.cfg, truth)
+        frame = frames[0] if len(frames) == 1 else frames[0].at_source
+        return [*map(torch.from_numpy, images)], VolumeCase(name, frame, grid, self.cfg, truth, frames)
 
-    def collate(self, samples: Sequence[tuple[Tensor, VolumeCase]]) -> Any:
+    def collate(self, samples: Sequence[tuple[list[Tensor], VolumeCase]]) -> Any:
         images, cases = zip(*samples, strict=True)
-        return self._batch(torch.stack(images), list(cases))
+        first, *others = map(torch.stack, zip(*images, strict=True))
+        return self._batch(first, list(cases), tuple(others))
 
 
 def _likeliest(pred: Tensor) -> Tensor:

@@ -53,6 +53,9 @@ class Frame(NamedTuple):
 
         No more is kept than a slab: what a volume of many classes takes does not grow with its length.
         """
+        if self.turned == self.shape:
+            yield from slabs
+            return
         centres = (np.arange(self.turned[0]) + 0.5) * (self.shape[0] / self.turned[0]) - 0.5
         centres = np.clip(centres, 0, self.shape[0] - 1)
         low = np.minimum(np.floor(centres).astype(int), max(0, self.shape[0] - 2))
@@ -71,6 +74,11 @@ class Frame(NamedTuple):
             if made < len(low):  # what the next plane needs
                 drop = min(int(low[made]), end - 1) - start
                 kept, start = kept[:, drop:], start + drop
+
+    @property
+    def at_source(self) -> "Frame":
+        """That of a map whose voxels are the source's already."""
+        return self._replace(shape=self.turned)
 
     def turn(self, volume: np.ndarray) -> np.ndarray:
         """(C, *turned) of (C, X, Y, Z): a view, its axes towards right, front and head."""

@@ -9,23 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from configs import Config
+from augment.solid import THICK
+from configs import Config, require_startable
 from files import Grid, Pair, decathlon, read_grid, read_volume
 from volumes.frame import turned_shape, turned_spacing
 from volumes.reading import read_indices
 
-THICK = 3  # times as long as the shortest, a voxel is one of slices [nnU-Net]
 AIR = -200  # Hounsfield units: lower there is only air, which MR does not know
 VOXELS = 2 * 128**3  # of a step, in one channel: what nnU-Net takes 8 GB of a GPU for
 ON_CPU = 2**18  # as many take seconds on a few cores
 COARSEST = 5  # voxels along an axis that are not halved again
 
 
-def planned(cfg: Config, pairs: Sequence[Pair], memory: int | None) -> tuple[Config, list[str]]:
+def planned(
+    cfg: Config, pairs: Sequence[Pair], memory: int | None, others: Sequence[Pair] = ()
+) -> tuple[Config, list[str]]:
     """`cfg` with all that it leaves open, and a line about each number; of images, and where nothing is open, none.
 
     From the training pairs: the median spacing, intensities of CT, a patch that fits `memory`, bytes of a GPU (None: of
-    a CPU), and strides. ValueError where the volumes have different numbers of channels.
+    a CPU), and strides. ValueError where volumes, `others` to validate on too, have other numbers of channels.
     """
     if cfg.dims == 2:
         return cfg, []
@@ -44,7 +46,11 @@ def planned(cfg: Config, pairs: Sequence[Pair], memory: int | None) -> tuple[Con
     grids = [read_grid(pair.image) for pair in pairs]
     spacings = np.array([turned_spacing(grid) for grid in grids])
     spacing = plan("spacing", lambda: (_spacing(spacings), f"mm, the median of {len(pairs)} volumes"))
-    inputs = plan("inputs", lambda: _channels(pairs, grids))
+    everyone = [*zip(pairs, grids), *((pair, read_grid(pair.image)) for pair in others)]
+    counts = {pair.image: len(pair.channels) if pair.more else grid.channels for pair, grid in everyone}
+    inputs = plan("inputs", lambda: (counts[pairs[0].image], "channels of every volume"))
+    if strange := next((path for path, count in counts.items() if count != inputs), None):
+        raise ValueError(f"{strange} has {counts[strange]} channels; expected {inputs}, as the others have (inputs)")
     plan("intensity", lambda: _intensity(cfg, pairs, grids))
     extents = np.array([turned_shape(grid) for grid in grids]) * spacings
     median = tuple(max(1, round(float(mm))) for mm in np.median(extents, 0) / spacing)
@@ -53,7 +59,9 @@ def planned(cfg: Config, pairs: Sequence[Pair], memory: int | None) -> tuple[Con
     patch = plan("size", lambda: (_patch(median, spacing, room // (cfg.batch * inputs)), has))
     deep = f"until about {COARSEST} voxels are left of a side, thick ones later"
     plan("strides", lambda: (_strides(patch, spacing), deep))
-    return replace(cfg, **found), lines
+    cfg = replace(cfg, **found)
+    require_startable(cfg)
+    return cfg, lines
 
 
 def _spacing(spacings: np.ndarray) -> tuple[float, ...]:
@@ -62,17 +70,7 @@ def _spacing(spacings: np.ndarray) -> tuple[float, ...]:
     worst = int(median.argmax())
     if median[worst] >= THICK * np.delete(median, worst).min():
         median[worst] = max(np.percentile(spacings[:, worst], 10), np.delete(median, worst).min())
-    return tuple(round(float(mm), 4) for mm in median)
-
-
-def _channels(pairs: Sequence[Pair], grids: Sequence[Grid]) -> tuple[int, str]:
-    counts = [len(pair.channels) if pair.more else grid.channels for pair, grid in zip(pairs, grids, strict=True)]
-    for pair, count in zip(pairs, counts, strict=True):
-        if count != counts[0]:
-            raise ValueError(
-                f"{pair.image} has {count} channels, {pairs[0].image} has {counts[0]}; expected as many of every volume"
-            )
-    return counts[0], "channels of every volume"
+    return tuple(float(f"{mm:.4g}") for mm in median)  # digits, not decimals: voxels of a microscope are no 0 mm
 
 
 def _intensity(cfg: Config, pairs: Sequence[Pair], grids: Sequence[Grid]) -> tuple[tuple[float, ...], str]:

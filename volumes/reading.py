@@ -14,11 +14,18 @@ BACKGROUND = 0.25  # of the voxels: as many zeros are no tissue, and have no par
 
 def read_image(channels: Sequence[Path], cfg: Config) -> tuple[np.ndarray, Frame, Grid]:
     """(C, *frame.shape) float32 of an image, and where it lies. ValueError for another number of channels."""
+    ((image, frame),), grid = read_images(channels, [cfg])
+    return image, frame, grid
+
+
+def read_images(channels: Sequence[Path], cfgs: Sequence[Config]) -> tuple[list[tuple[np.ndarray, Frame]], Grid]:
+    """The same, its files read once, for each Config: at its spacing, with its intensities."""
     volume, grid = read_volume(channels)
-    if cfg.inputs and len(volume) != cfg.inputs:
-        raise ValueError(f"{channels[0]} has {len(volume)} channels; expected {cfg.inputs}, as the others (inputs)")
-    frame = frame_of(grid, cfg.spacing)
-    return frame.forward(normalised(volume, cfg.intensity)), frame, grid
+    if cfgs[0].inputs and len(volume) != cfgs[0].inputs:
+        raise ValueError(f"{channels[0]} has {len(volume)} channels; expected {cfgs[0].inputs}, as the others (inputs)")
+    frames = [frame_of(grid, cfg.spacing) for cfg in cfgs]
+    each = zip(frames, cfgs, strict=True)
+    return [(frame.forward(normalised(volume, cfg.intensity)), frame) for frame, cfg in each], grid
 
 
 def read_indices(pair: Pair, labels: Labels, grid: Grid) -> np.ndarray:
@@ -26,7 +33,8 @@ def read_indices(pair: Pair, labels: Labels, grid: Grid) -> np.ndarray:
 
     That is its value or, without `label_values`, any but 0.
     """
-    volume, own = read_classes(pair.masks, labels if labels.several else None)
+    # the values of one class are not asked for, but which of several files is its
+    volume, own = read_classes(pair.masks, labels if labels.several or len(pair.masks) > 1 else None)
     require_same_grid(pair.masks[0], own, pair.image, grid)
     if not labels.several:
         return (volume == labels.values[0] if labels.values else volume > 0).astype(np.uint8)

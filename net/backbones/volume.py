@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from net.backbones import Backbone
-from net.blocks import LAYERS
+from net.blocks import conv_norm_leaky
 
 
 class Volume(Backbone):
@@ -51,11 +51,6 @@ class Volume(Backbone):
 
 
 def _block(channels: int, width: int, stride: tuple[int, ...], batch_norm: bool) -> nn.Sequential:
-    """Two convolutions, the first with the stride, each with norm and LeakyReLU."""
-    layers, parts = LAYERS[Volume.dims], nn.Sequential()
-    for inputs, step in ((channels, stride), (width, (1,) * Volume.dims)):
-        conv = layers.conv(inputs, width, 3, step, padding=1)
-        nn.init.kaiming_normal_(conv.weight, a=0.01)
-        norm = layers.norm(width) if batch_norm else layers.instance_norm(width, affine=True)
-        parts.extend((conv, norm, nn.LeakyReLU(0.01, inplace=True)))
-    return parts
+    """Two convolutions, the first with the stride."""
+    first = conv_norm_leaky(channels, width, Volume.dims, stride, batch_norm)
+    return first.extend(conv_norm_leaky(width, width, Volume.dims, batch_norm=batch_norm))

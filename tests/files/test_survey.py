@@ -8,7 +8,7 @@ import pytest
 
 import files
 from files import find_pairs
-from tests.miniatures import blob, brats, pair_at
+from tests.miniatures import blob, brats, label_volume, pair_at, scan, volume
 
 
 def truncate(root):
@@ -96,3 +96,18 @@ def test_volumes_are_looked_at_by_as_many_threads_as_memory_holds(tmp_path, monk
     monkeypatch.setattr(survey, "machine_memory", lambda: memory)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     assert survey._threads(find_pairs(brats(tmp_path), volumes=True)[0]) == threads
+
+
+def binary_volumes(root, *values):
+    for i, value in enumerate(values):
+        volume(root / "images" / f"{i}.nii.gz", scan(i))
+        volume(root / "labels" / f"{i}.nii.gz", label_volume(values=(value,)))
+    return find_pairs(root, volumes=True)
+
+
+def test_binary_masks_of_volumes_show_one_value_in_all_or_are_1_and_255(tmp_path):
+    with pytest.raises(ValueError, match=r"2 is labelled 2 but 1 1: two classes, or one\?.*--label_values 2 takes"):
+        files.check_pairs(binary_volumes(tmp_path / "a", 0, 1, 2))
+    check = files.check_pairs(binary_volumes(tmp_path / "b", 0, 1, 255, 1))
+    assert "labels of 1 and of 255, both read as the object" in str(check)
+    assert "both read" not in str(files.check_pairs(binary_volumes(tmp_path / "c", 7, 0, 7)))

@@ -2,11 +2,14 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 import files
-from configs import Config
-from files import decathlon, find_images, find_masks, find_pairs
+from configs import Config, Labels
+from files import decathlon, find_images, find_masks, find_pairs, read_classes, read_volume_class
+from files.survey_volumes import look_at_volume
+from report.arguments import sets_of
 from tests.miniatures import brats, hippocampus, label_volume, scan, spine, volume
 
 
@@ -177,6 +180,48 @@ def test_a_patient_without_a_channel_or_a_label_is_named(tmp_path):
     (tmp_path / "BraTS20_002" / "BraTS20_002_seg.nii.gz").unlink()
     with pytest.raises(ValueError, match=r"1 without mask, first .*BraTS20_002_flair\.nii\.gz"):
         names(tmp_path)
+
+
+def totalsegmentator(root, *patients):
+    for patient in patients:
+        volume(root / patient / "ct.nii.gz", scan())
+        for i, organ in enumerate(("liver", "lung_upper_lobe_left", "spleen")):
+            mask = np.zeros((12, 10, 8), np.uint8)
+            mask[3 * i : 3 * i + 4] = 1  # a plane of each is the next one's too
+            volume(root / patient / "segmentations" / f"{organ}.nii.gz", mask)
+    return find_pairs(root, volumes=True)
+
+
+def test_a_file_per_organ_is_read_by_the_names_of_classes(tmp_path):
+    pairs = totalsegmentator(tmp_path / "set", "s0000", "s0001")
+    assert [pair.name for pair in pairs] == ["s0000", "s0001"] and pairs[0].image.name == "ct.nii.gz"
+    assert find_images(tmp_path / "set", volumes=True) == {pair.name: pair.channels for pair in pairs}
+    assert find_masks(tmp_path / "set", volumes=True) == {pair.name: pair.masks for pair in pairs}
+    assert sets_of(tmp_path / "set") == ({"set": tmp_path / "set"}, False)
+    labels = Labels((0, 1, 7), ("background", "spleen", "liver"), 0)
+    label, _ = read_classes(pairs[1].masks, labels)
+    assert [*label[:, 0, 0]] == [7, 7, 7, 7, 0, 0, 1, 1, 1, 1, 0, 0]
+    label, _ = read_classes(pairs[1].masks, Labels((0, 1, 2), ("background", "liver", "lung_upper_lobe_left"), 0))
+    assert [*label[:, 0, 0]] == [1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 0, 0]
+    files.check_pairs(pairs, labels)
+    plane, _ = read_volume_class(pairs[0].masks, labels, "liver")
+    assert plane.sum() == 255 * 320
+    assert look_at_volume(pairs[0], Labels((3,), ("liver",))).values == {0: 640, 3: 320}
+    for given in (None, Labels()):
+        with pytest.raises(ValueError, match=r"liver.nii.gz and lung_\w+.nii.gz belong to one image; .*class_names"):
+            read_classes(pairs[0].masks, given)
+    with pytest.raises(ValueError, match=r"segmentations has no heart\.nii\.gz; expected .* a file for each of"):
+        read_classes(pairs[0].masks, Labels((0, 1), ("background", "heart"), 0))
+
+
+def test_a_file_of_nnu_net_is_its_case_with_the_channels_beside_it(tmp_path):
+    nnunet(tmp_path)
+    folder = tmp_path / "imagesTr"
+    for channel in range(2):
+        path = folder / f"case_2_{channel:04d}.nii.gz"
+        assert find_images(path, volumes=True) == {"case_2": tuple(sorted(folder.glob("case_2_*")))}
+    (folder / "case_2_0001.nii.gz").unlink()
+    assert find_images(folder / "case_2_0000.nii.gz", volumes=True) == {"case_2": (folder / "case_2_0000.nii.gz",)}
 
 
 def test_loose_volumes_are_images_of_their_own(tmp_path):

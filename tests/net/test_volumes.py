@@ -44,6 +44,27 @@ def test_levels_have_the_sizes_that_the_strides_say_axis_by_axis():
         assert x.shape == (1, backbone.channels[level], *sides)
 
 
+def test_a_unet_has_nnunets_decoder_and_any_size_of_odd_sides():
+    """Doubled by a transposed convolution where the encoder halves, beside the encoder's map, two convolutions."""
+    model = net.build("unet", net.Volume(1, SMALL, FLAT), 3)
+    assert model(torch.randn(1, 1, 9, 33, 47)).shape == (1, 3, 9, 33, 47)
+    for k in (4, 3, 2, 1):
+        up, (first, *_), deep = model.get_submodule(f"up{k}"), model.get_submodule(f"level{k}"), SMALL[k]
+        assert up.kernel_size == up.stride == FLAT[k] and (up.in_channels, up.out_channels) == (deep, SMALL[k - 1])
+        assert (first.in_channels, first.out_channels) == (2 * SMALL[k - 1], SMALL[k - 1])
+    kinds = [type(module).__name__ for module in model.level1]
+    assert kinds == 2 * ["Conv3d", "InstanceNorm3d", "LeakyReLU"]
+
+
+@pytest.mark.parametrize("name", net.NETWORKS)
+def test_a_checkpoint_tells_its_network_and_is_refused_by_another(name, tmp_path):
+    torch.save(network(name).state_dict(), tmp_path / "model")
+    assert net.kind_of(torch.load(tmp_path / "model")) == (name, "volume", 2)
+    for other in net.NETWORKS.keys() - {name}:
+        with pytest.raises(ValueError, match=rf"it is a checkpoint of {net.NETWORKS[name].__name__}; build that"):
+            net.load(network(other), tmp_path / "model")
+
+
 def test_thick_slices_keep_their_axis_and_few_of_them_are_enough():
     flat = net.Volume(1, SMALL, ((1, 2, 2),) * 5)
     assert flat.smallest == (1, 64, 64)
@@ -127,10 +148,27 @@ def test_data_of_another_kind_is_refused(how, message):
 def test_volumes_of_a_wrong_shape_are_refused():
     model = network(strides=FLAT)
     for shape in ((1, 1, 7, 32, 32), (1, 2, 8, 32, 32), (1, 1, 32, 32)):
-        with pytest.raises(ValueError, match=r"expected \(N, 1, D, H, W\) with D and H and W at least 8, 32, 32"):
+        least = "D at least 8, H at least 32, W at least 32"
+        with pytest.raises(ValueError, match=rf"volumes of shape .* expected \(N, 1, D, H, W\) with {least}"):
             model(torch.zeros(shape))
     with pytest.raises(ValueError, match="expected five each"):
         net.Volume(1, SMALL, (1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"width": 6}, r"its width is 8, expected 6 \(Config field of that name\)"),
+        ({"widths": (4, 4, 6, 8, 8)}, r"its widths is \(4, 4, 6, 6, 8\), expected \(4, 4, 6, 8, 8\)"),
+        ({"inputs": 2}, "its inputs is 1, expected 2"),
+    ],
+)
+def test_a_checkpoint_of_another_shape_is_refused_by_the_field_that_says_it(how, message, tmp_path):
+    torch.save(network().state_dict(), tmp_path / "model")
+    other = net.build("m2snet", "volume", 2, **({"widths": SMALL, "width": 8} | how))
+    for fill in (net.load, net.start):
+        with pytest.raises(ValueError, match=message):
+            fill(other, tmp_path / "model")
 
 
 def test_one_class_is_a_sigmoid_and_several_are_a_softmax_in_any_dimensions():

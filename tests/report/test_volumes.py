@@ -9,7 +9,7 @@ import pytest
 
 import test_score
 from configs import Labels
-from files import Grid, read_grid, write_volume
+from files import Grid, read_grid, read_volume_class, write_volume
 from report import cases, scoring
 from report.arguments import sets_of
 from tests.miniatures import LPS, OBLIQUE, RAS, brats, hippocampus, label_volume, spine, volume
@@ -143,7 +143,7 @@ def test_a_map_on_another_grid_is_an_error_naming_both_and_other_methods_are_sco
     [
         ("protocol official scores pictures; of volumes give --protocol volume or binary", THREE),
         (r"holds 0,1,2; expected 0 and one other value. Several classes? Give label_values", ("--protocol", "binary")),
-        ("holds 2 (48 pixels), not among label_values 0, 1", ("--protocol", "binary", *TWO)),
+        ("holds 2 (48 voxels), not among label_values 0, 1", ("--protocol", "binary", *TWO)),
     ],
 )
 def test_what_cannot_be_scored_is_refused_in_words(tmp_path, capsys, words, flags):
@@ -196,14 +196,13 @@ def test_a_field_of_view_of_a_volume_is_what_counts(tmp_path, capsys):
 
 
 def test_labels_of_three_classes_are_read_by_their_names(tmp_path):
-    from files import read_volume_planes
-
+    labels = Labels((0, 1, 2), ("b", "x", "y"))
     path = volume(tmp_path / "a.nii.gz", label_volume(), LPS)
-    planes, grid = read_volume_planes([path], Labels((0, 1, 2), ("b", "x", "y")))
-    assert planes.shape == (3, 12, 10, 8) and grid.spacing[2] == 5
-    np.testing.assert_array_equal(planes[2], 255 * (label_volume() == 2))
-    with pytest.raises(ValueError, match=r"a\.nii\.gz and b\.nii\.gz belong to one image; expected one label volume"):
-        read_volume_planes([path, path.with_name("b.nii.gz")])
+    plane, grid = read_volume_class([path], labels, "y")
+    assert grid.spacing[2] == 5
+    np.testing.assert_array_equal(plane, 255 * (label_volume() == 2))
+    with pytest.raises(ValueError, match=r"has no x\.nii\.gz; expected one label volume, or a file"):
+        read_volume_class([path, path.with_name("b.nii.gz")], labels, "y")
 
 
 def test_pictures_wait_for_no_process_before_many_are_worth_it_and_volumes_do_sixteen_times_as_soon(monkeypatch):

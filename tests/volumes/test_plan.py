@@ -37,3 +37,4 @@ def test_spacing_is_the_median_and_of_slices_finer():
     assert _spacing(np.array([(1.0, 1, 1), (2, 1, 1), (3, 1, 1)])) == (2, 1, 1)
     thick = np.column_stack((np.full(11, 0.8), np.full(11, 0.8), np.linspace(2, 12, 11)))
     assert _spacing(thick) == (0.8, 0.8, 3.0)
+    assert _spacing(np.full((3, 3), 0.0000123456)) == (0.00001235,) * 3

@@ -76,7 +76,7 @@ def ways_of(device: torch.device) -> dict[str, str]:
     return WAYS | (ON_CUDA if device.type == "cuda" else {})
 
 
-def settled(network: net.MSNet, size: int) -> net.MSNet:
+def settled(network: net.Network, size: int) -> net.Network:
     """`network` in evaluation mode with statistics of some images: random ones would saturate every map."""
     network.train()
     device = next(network.parameters()).device

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from files import read_image, read_mask
-from net import MSNet
+from net import MSNet, Network
 from net.blocks import BoxView
 
 WIDTH = 64
@@ -31,9 +31,10 @@ class DenseView(nn.Module):
         return torch.relu(self.norm(F.conv2d(x, self.ones.to(x.dtype), padding=self.kernel // 2)))
 
 
-def dense(network: MSNet) -> MSNet:
+def dense(network: Network) -> Network:
     """A copy of `network` with dense filters: the same maps, as many multiply-adds as the original."""
     network = copy.deepcopy(network)
+    assert isinstance(network, MSNet)  # a U-Net has no filters of ones
     for kernel in network.boxes:
         view = network.get_submodule(f"conv_{kernel}")
         assert isinstance(view, BoxView)

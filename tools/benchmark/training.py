@@ -14,7 +14,7 @@ from engine.machine import keep_memory
 from engine.optim import sgd
 from engine.precision import DTYPES, Precision
 from lossnet import Criterion, LossNet, msnet_terms
-from net import MSNet
+from net import Network
 from tools.benchmark import counting
 from tools.benchmark.clock import DEVICE, REPEATS, bandwidth, interleaved, peak
 from tools.benchmark.reference import dense
@@ -138,7 +138,7 @@ def make_step(
     return step
 
 
-def trainer(network: MSNet, lossnet: LossNet, amp: str, device: torch.device, plain: bool = False) -> Train:
+def trainer(network: Network, lossnet: LossNet, amp: str, device: torch.device, plain: bool = False) -> Train:
     """What train.py does with a batch, from handing it to the device to the new weights of `network`.
 
     plain: as the original, contiguous and with an optimiser in many kernels.

@@ -27,13 +27,14 @@ from engine import machine, record
 from files import write_file
 from lossnet import LossNet
 from metrics import OF_LEVELS
-from net import NETWORKS
+from net import NETWORKS, MSNet
 from tools.benchmark import prediction, scoring
 from tools.benchmark import training as speed
 from tools.gpu_check import equality, training
 from tools.gpu_check.line import FULL, QUICK, TOY, Line, Sizes
 
 Parts = dict[str, Callable[[], Iterable[Line]]]
+PAPERS = [name for name, made in NETWORKS.items() if issubclass(made, MSNet)]  # the networks that papers print
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,12 +94,12 @@ def parts(sizes: Sizes, device: torch.device) -> Parts:
     lossnet = LossNet()  # one for all: it takes seconds to make, and precisions must not differ in it
     compare = "scores beside the CPU's, one image at a time there, a batch here"
     found: Parts = {f"{compare}: {name}": partial(equality.scores, name, sizes, device) for name in OF_LEVELS}
-    found |= {f"maps beside the CPU's: {name}": partial(equality.maps, name, sizes, device) for name in NETWORKS}
+    found |= {f"maps beside the CPU's: {name}": partial(equality.maps, name, sizes, device) for name in PAPERS}
     half = f"training in half precision beside float32, {sizes.seeds} seeds, {sizes.steps} steps each"
     # M2SNet alone: it holds all of MSNet, and its sums over boxes are what could overflow
     found[f"{half}: m2snet"] = partial(training.half, "m2snet", sizes, device, lossnet)
     batch, size = sizes.batch, sizes.size
-    for name in NETWORKS:
+    for name in PAPERS:
         what = f"{name}, batch {batch} at {size}"
         train = partial(speed.on_device, name, batch, size, device, lossnet)
         predict = partial(prediction.on_device, name, batch, size, device)

@@ -54,7 +54,7 @@ def half(name: str, sizes: Sizes, device: torch.device, lossnet: LossNet) -> Ite
 
 
 def train(
-    network: net.MSNet, sizes: Sizes, device: torch.device, amp: str, lossnet: LossNet, seed: int, bar: tqdm
+    network: net.Network, sizes: Sizes, device: torch.device, amp: str, lossnet: LossNet, seed: int, bar: tqdm
 ) -> End:
     """Train `network` on made-up lesions, learning rate up and down again as a run's, and score it in float32."""
     step = trainer(network, lossnet, amp, device)
@@ -73,7 +73,7 @@ def count_broken(losses: Tensor) -> int:
     return int((~losses.isfinite()).sum())
 
 
-def dice(network: net.MSNet, sizes: Sizes, device: torch.device) -> float:
+def dice(network: net.Network, sizes: Sizes, device: torch.device) -> float:
     """M_dice of images that no training has seen; NaN where the network gives no map."""
     predictor, scores = Predictor(network.eval(), device), Scores()
     for i in range(POOL, POOL + TEST):
