@@ -84,6 +84,8 @@ def parse(
             for name, hint in typing.get_type_hints(Config).items()
             if name not in extra and (text := getattr(given, name)) is not None
         }
+        if "label_values" in changed and "classes" not in changed:
+            changed["classes"] = max(1, len(changed["label_values"]))
         return config.changed(**changed), given
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))

@@ -36,7 +36,7 @@ def methods_of(preds: Sequence[str]) -> dict[str, list[Path]]:
     for text in preds:
         name, folder = named_folder(text)
         if name in found and not text.startswith(f"{name}="):
-            raise ValueError(f"two --pred share the name {name!r}; write --pred NAME=DIR")
+            raise ValueError(f"two folders share the name {name!r}; write NAME=DIR")
         found.setdefault(name, []).append(folder)
     return found
 

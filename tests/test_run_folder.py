@@ -5,10 +5,11 @@ import pytest
 import prediction_rgb
 import test_score
 import train
-from configs import load
+from configs import load, parse
 from engine import checkpoint, record
 from engine.machine import device
 from tests.helpers import small
+from tools import figures, panels
 
 
 @pytest.fixture
@@ -70,3 +71,19 @@ def test_all_folds_need_folds_and_each_its_own_checkpoint(run):
         prediction_rgb.main([str(run), "--fold", "all", "--folds", "3"])
     with pytest.raises(SystemExit):
         test_score.main(["--fold", "both"])
+
+
+def test_panels_and_figures_of_a_run_need_no_folders(run, monkeypatch, capsys):
+    prediction_rgb.main([str(run), "--workers", "0"])
+    monkeypatch.setattr("sys.argv", ["panels", str(run), "--out", str(run.parent / "panel.png")])
+    panels.main()
+    monkeypatch.setattr("sys.argv", ["figures", str(run), "--out", str(run.parent / "figures")])
+    monkeypatch.setattr(figures, "_save", lambda figure, path: path)
+    figures.main()
+    said = capsys.readouterr().out
+    assert "panel.png: image | mask | msnet" in said and "small: small-curves, small-worst-msnet in" in said
+
+
+def test_label_values_say_how_many_classes_there_are():
+    cfg, _ = parse("", ["--label_values", "0,80,160"])
+    assert (cfg.classes, cfg.label_values) == (3, (0, 80, 160))
