@@ -1,8 +1,10 @@
 """Predict maps: python prediction_rgb.py [configs/polyp_msnet.py] --snapshot FILE [--images DIR --out DIR]
 
 Without a config file, with the settings of the run that wrote FILE, by the config.json beside it.
+Or a run's folder (saved_model/mine) says both: its settings, and its model-best or else its last checkpoint.
 Without --images, every test set of the Config: <testpath>/<set>/images -> <mapspath>/<set>/*.png;
-or, of a Config with folds, the images that the fold holds out -> <mapspath>/fold-<n>/*.png.
+or, of a Config with folds, the images that the fold holds out -> <mapspath>/fold-<n>/*.png;
+--fold all does so for every fold, each by its own checkpoint.
 Several checkpoints predict together: their maps are averaged, each one's with network, size and statistics of its run.
 With several classes each of these folders has one of grey maps per class, and label/, label images.
 """
@@ -10,7 +12,7 @@ With several classes each of these folders has one of grey maps per class, and l
 import dataclasses
 from argparse import Namespace
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,20 @@ from typing import Any
 from tqdm import tqdm
 
 import weights
-from configs import OF_VOLUMES, SETTINGS, Config, differences, errors_in_one_line, outlived_output, parse, recorded
+from configs import (
+    OF_VOLUMES,
+    SETTINGS,
+    Config,
+    differences,
+    errors_in_one_line,
+    fold_or_all,
+    folder_of_run,
+    is_run,
+    of_run,
+    outlived_output,
+    parse,
+    recorded,
+)
 from dataset import TestImages, Volumes, to_predict
 from engine import checkpoint, machine
 from engine.inference import OWN, Ensemble, VolumeEnsemble, config_of_flags, ensemble, members
@@ -47,36 +62,73 @@ from files import (
 WRITERS = 8  # threads that resize and encode maps: two of them keep up with some 300 images/s, which a GPU passes
 
 
+FLAGS: dict[str, dict[str, Any]] = {
+    "snapshot": {
+        **{"metavar": "FILE", "nargs": "+", "action": "extend"},
+        "help": "checkpoint to predict with, or a run's folder; of several, or a pattern, the maps are averaged",
+    },
+    "images": {"metavar": "DIR", "help": "a folder of images, or one; masks not needed; in place of test sets"},
+    "out": {"metavar": "DIR", "help": "where the maps of --images go"},
+    "fold": {
+        **{"metavar": "N|all", "type": fold_or_all},
+        "help": "of folds the part to predict, by a checkpoint that has not seen it; all: each by its own",
+    },
+    "skip-existing": {"action": "store_true", "help": "leave maps alone that are already there"},
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    cfg, extra = parse(
-        "Predict maps of test sets, or of any folder of images.",
-        arguments,
-        "predict",
-        config_of_flags,
-        **{
-            "snapshot": {
-                **{"metavar": "FILE", "nargs": "+", "action": "extend"},
-                "help": "checkpoint to predict with; of several, or a pattern of names, the maps are averaged",
-            },
-            "images": {"metavar": "DIR", "help": "a folder of images, or one; masks not needed; in place of test sets"},
-            "out": {"metavar": "DIR", "help": "where the maps of --images go"},
-            "skip-existing": {"action": "store_true", "help": "leave maps alone that are already there"},
-        },
-    )
+    words = "Predict maps of test sets, or of any folder of images."
+    cfg, extra = parse(words, arguments, "predict", config_of_flags, **FLAGS)
     if bool(extra.images) != bool(extra.out):
         raise SystemExit("prediction_rgb.py: error: --images and --out go together")
-    if not (extra.snapshot or cfg.snapshot):
+    folder = "" if by_file(extra) or not extra.config else str(folder_of_run(extra.config))
+    if not (meant := extra.snapshot or [word for word in (cfg.snapshot or folder,) if word]):
         raise SystemExit("prediction_rgb.py: error: --snapshot FILE says which checkpoint to predict with")
-    files = checkpoint.named(extra.snapshot or cfg.snapshot)
-    cfg = cfg.filled(recorded(files[0]))
+    files = checkpoint.named(meant)
+    if [*map(str, files)] != meant:
+        print(f"checkpoints: {', '.join(map(str, files))}")
     with outlived_output():
-        predict_sets(dataclasses.replace(cfg, snapshot=",".join(map(str, files))), extra)
+        cfgs = [*of_folds(cfg, files, extra)] if extra.fold == "all" else [of_checkpoints(cfg, files, extra.fold)]
+        # every set of every fold is looked up before the first map is written
+        for found in [find_sets(cfg, extra) for cfg in cfgs]:
+            predict(*found, extra.skip_existing)
 
 
-def predict_sets(cfg: Config, extra: Namespace) -> None:
-    """Predict what the flags ask for: a folder or an image, what a fold holds out, or the test sets."""
+def of_checkpoints(cfg: Config, files: Sequence[Path], fold: int | None = None) -> Config:
+    """`cfg` for some checkpoints, with what the first one's run had planned."""
+    cfg = cfg.filled(recorded(files[0])).changed(fold=cfg.fold if fold is None else fold)
+    return dataclasses.replace(cfg, snapshot=",".join(map(str, files)))
+
+
+def of_folds(cfg: Config, files: Sequence[Path], extra: Namespace) -> Iterator[Config]:
+    """`cfg` for each fold and its own of the `files`; without a config file as its own run was, but for the flags."""
+    if not cfg.folds:
+        raise ValueError("fold is 'all' but folds is 0; give --folds 5 as training had it, or the folder of the run")
+    if extra.images:
+        raise ValueError("--fold all predicts what each fold holds out; leave it out, and --images has all folds' mean")
+    chosen = checkpoint.by_fold(files, cfg.folds)
+    if missing := [str(fold) for fold, own in chosen.items() if not own]:
+        print(f"NOTE: no checkpoint of fold {', '.join(missing)} of {cfg.folds}: what it holds out is NOT predicted")
+    fields = Config.__dataclass_fields__
+    flags = {name: getattr(cfg, name) for name, text in vars(extra).items() if name in fields and text is not None}
+    for fold, own in chosen.items():
+        if own:
+            theirs = None if by_file(extra) else of_run(own[0])
+            yield of_checkpoints(theirs.changed(**flags) if theirs else cfg, own, fold)
+
+
+def by_file(extra: Namespace) -> bool:
+    """Whether a config file was given, which says all; without one each checkpoint has what its own run had."""
+    return bool(extra.config) and not is_run(extra.config)
+
+
+def find_sets(cfg: Config, extra: Namespace) -> tuple[list[Config], dict[Path, dict[str, Files]]]:
+    """(a Config per checkpoint, folder of maps -> its images) of what the flags ask for.
+
+    A folder or an image, what a fold holds out, or the test sets. What a person should know of them is said.
+    """
     snapshots = checkpoint.named(cfg.snapshot)
-    # every set is looked up before the first map is written
     if extra.images:
         sets = {Path(extra.out): images_of(cfg, extra.images)}
         used = {path for files in sets[Path(extra.out)].values() for path in files}
@@ -88,9 +140,8 @@ def predict_sets(cfg: Config, extra: Namespace) -> None:
         sets = {maps_of_fold(cfg, cfg.fold): {pair.name: pair.channels for pair in held_out}}
     else:
         sets = {Path(cfg.mapspath, name): images_of(cfg, Path(cfg.testpath, name)) for name in cfg.testsets}
-    # a config file says all; without one each checkpoint has what its own run had, but for the flags
     flags = [name for name, value in vars(extra).items() if value is not None]
-    given = {*flags, *(OWN if extra.config and cfg.dims == 2 else ())}
+    given = {*flags, *(OWN if by_file(extra) and cfg.dims == 2 else ())}
     cfgs = members(cfg, snapshots, given)
     for note in (note for pair in zip(cfgs, snapshots, strict=True) for note in differences(*pair)):
         print(f"NOTE: {note}")
@@ -103,7 +154,7 @@ def predict_sets(cfg: Config, extra: Namespace) -> None:
                 "their maps say nothing about new images"
             )
         require_place(out, images, one=bool(extra.images) and Path(extra.images).is_file())
-    predict(cfgs, sets, extra.skip_existing)
+    return cfgs, sets
 
 
 def images_of(cfg: Config, root: str | Path) -> dict[str, Files]:

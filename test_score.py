@@ -1,7 +1,8 @@
 """Score maps: python test_score.py --gt DIR --pred [NAME=]DIR [--pred ...] [--protocol NAME] [--out DIR]
 
-or a config file in place of --gt and --pred: its test sets, and the maps of its network. Any method's maps will do:
-grey images, or NIfTI volumes, named like the masks. With --gt of a folder of test sets (TestDataset), each --pred
+or a config file in place of --gt and --pred: its test sets, and the maps of its network; or a run's folder, such as
+saved_model/mine, for classes, protocol, test sets or folds, and maps as its record has them. Any method's maps will
+do: grey images, or NIfTI volumes, named like the masks. With --gt of a folder of test sets (TestDataset), each --pred
 holds a folder per set.
 A NAME given more than once is a method's folds or seeds: tables then show mean ± std, as for a Config with folds.
 With label_values every class is scored against the rest, from its grey maps or from label images, and then the mean.
@@ -11,13 +12,12 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from configs import Config, errors_in_one_line, parse
-from files import group_of, hold_out, maps_of_fold, pairs_of, require_writable
+from configs import Config, errors_in_one_line, fold_or_all, parse
+from files import group_of, require_writable
 from report import cases, layout, overview, published, scoring, tables
-from report.arguments import methods_of, sets_of
+from report.arguments import find_jobs
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "choices": published.PRINTED,
             "help": "rows of docs/published.csv beside one's own: those of this protocol, which must be --protocol's",
         },
+        fold={"metavar": "N|all", "type": fold_or_all, "help": "of a Config with folds, the one that is scored [all]"},
         out={"metavar": "DIR", "help": "write scores.csv, summary.json, tables.md and tables.tex there"},
         processes={"type": int, "default": os.cpu_count(), "help": "at most; default one per core"},
         strict={"action": "store_true", "help": "whatever is noticed about the files is an error"},
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         show = layout.Show(cfg.columns, cfg.percent)
         show.names(cfg.protocol)  # a column that is no score is refused here
-        jobs = find_jobs(cfg, given.gt, given.pred)
+        jobs = find_jobs(cfg, given.gt, given.pred, None if given.fold == "all" else given.fold)
         rows = published.read(cfg.protocol, {job.dataset: job for job in jobs}) if beside(cfg, given.published) else []
         if taken := {row.line for row in rows} & {job.method for job in jobs}:
             raise ValueError(f"--pred {min(taken)!r} is the name of a published row; give yours another: NAME=DIR")
@@ -85,35 +86,6 @@ def beside(cfg: Config, protocol: str | None) -> bool:
     if protocol and cfg.labels.several:
         raise ValueError(f"--published {protocol} has rows of one class, but these masks have {cfg.labels.count}")
     return protocol is not None
-
-
-def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str]) -> list[cases.Job]:
-    """What is to be scored: --gt and --pred, or the folds or the test sets of the Config."""
-    methods, prefer_labels = methods_of(preds), cases.prefers_labels(cfg.protocol)
-    which = cases.Which("", cfg.field_of_view, cfg.observer)
-    if gt is not None:
-        if not methods:
-            raise ValueError("--gt needs at least one --pred [NAME=]DIR")
-        sets, several = sets_of(gt)
-        return cases.jobs_of(sets, methods, several, cfg.labels, which, prefer_labels)
-    methods = methods or {cfg.network: [Path(cfg.mapspath)]}
-    folds = range(1, max(1, cfg.folds) + 1)
-    pairs = pairs_of(cfg) if cfg.folds or cfg.split else []
-    names = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold)).test] for fold in folds if pairs]
-    if not any(names):
-        sets = {name: Path(cfg.testpath, name) for name in cfg.testsets}
-        return cases.jobs_of(sets, methods, True, cfg.labels, which, prefer_labels)
-    # each --pred is then what mapspath is: a folder of folds
-    if many := [name for name, roots in methods.items() if len(roots) > 1]:
-        raise ValueError(
-            f"--pred {many[0]} is given more than once; of a Config with folds give the folder of its folds"
-        )
-    root, which = Path(cfg.datapath), which._replace(include=cfg.include)
-    jobs = []
-    for method, (maps,) in methods.items():
-        dealt = [(maps_of_fold(cfg, fold, maps), held_out) for fold, held_out in zip(folds, names, strict=True)]
-        jobs += cases.jobs_of_folds(root.name, method, root, dealt, cfg.labels, which, prefer_labels)
-    return jobs
 
 
 def report(jobs: Sequence[cases.Job], strict: bool) -> None:

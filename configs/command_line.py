@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from configs.config import Config, unknown_field
 from configs.fields import Group
+from configs.recorded import is_run, of_folder
 
 PLAIN = str.maketrans({"±": "+-", "↑": "(up)", "↓": "(down)", "…": "...", "–": "-", "’": "'"})
 
@@ -33,8 +34,20 @@ def print_anywhere() -> None:
             stream.reconfigure(errors="plain")
 
 
+def fold_or_all(text: str) -> int | str:
+    """What --fold says where folds may be taken one by one, or all of them."""
+    if text != "all" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"fold is {text!r}; expected its number, or all")
+    return text if text == "all" else int(text)
+
+
 def load(path: str | Path) -> Config:
-    """The `config` of an experiment file. Raises FileNotFoundError, or ValueError for a file that defines none."""
+    """The `config` of an experiment file, or the settings of a run, by its folder or the config.json there.
+
+    Raises FileNotFoundError, or ValueError for a file that defines none.
+    """
+    if is_run(path):
+        return of_folder(path)
     if not Path(path).is_file():
         known = ", ".join(sorted(p.as_posix() for p in Path(__file__).parent.glob("*.py") if _is_experiment(p)))
         raise FileNotFoundError(f"no config file {path}; the project has {known}")
@@ -52,11 +65,11 @@ def parse(
     /,
     **extra: dict[str, Any],
 ) -> tuple[Config, argparse.Namespace]:
-    """(Config, namespace of the extra flags) from `[FILE.py] [--field value ...]`; exits with 2 and one line if wrong.
+    """(Config, namespace of the extra flags) from `[FILE.py | RUN] [--field value ...]`; exits with 2 if wrong.
 
-    `extra` maps a flag's name to the keywords of ArgumentParser.add_argument. Every field is a flag; --help shows the
-    groups of fields that `script` (train, predict or score) reads. `without_file` says what the flags change where no
-    FILE.py is given.
+    RUN is the folder of a run, which has the settings of its record. `extra` maps a flag's name to the keywords of
+    ArgumentParser.add_argument. Every field is a flag; --help shows the groups of fields that `script` (train, predict
+    or score) reads. `without_file` says what the flags change where no FILE.py is given.
     """
     print_anywhere()
     parser = _parser(description, script, extra)
@@ -71,6 +84,8 @@ def parse(
             for name, hint in typing.get_type_hints(Config).items()
             if name not in extra and (text := getattr(given, name)) is not None
         }
+        if "label_values" in changed and "classes" not in changed:
+            changed["classes"] = max(1, len(changed["label_values"]))
         return config.changed(**changed), given
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
@@ -79,14 +94,15 @@ def parse(
 def _parser(description: str, script: str, extra: dict[str, dict[str, Any]]) -> argparse.ArgumentParser:
     """Its --help: the script's own flags first, then those of Config by group, as wide as the terminal."""
     parser = argparse.ArgumentParser(
-        usage="%(prog)s [FILE.py] [--flag value ...]",
+        usage="%(prog)s [FILE.py | RUN] [--flag value ...]",
         description=description,
         epilog="In brackets: the default. A list is written 224,256,288. All three scripts take all fields of Config "
         "(configs/config.py) as flags, read by them or not.",
         formatter_class=functools.partial(argparse.HelpFormatter, max_help_position=30),
         allow_abbrev=False,
     )
-    parser.add_argument("config", nargs="?", metavar="FILE.py", help="experiment, such as configs/polyp_msnet.py")
+    words = "experiment, such as configs/polyp_msnet.py; or a run's folder, such as saved_model/msnet, for its settings"
+    parser.add_argument("config", nargs="?", metavar="FILE.py", help=words)
     for name, keywords in extra.items():
         parser.add_argument(f"--{name}", **keywords)
     hints, groups = typing.get_type_hints(Config), dict[Group, Any]()

@@ -25,6 +25,32 @@ def record_beside(snapshot: str | Path) -> Path:
     return Path(snapshot).with_name("config.json")
 
 
+def is_run(path: str | Path) -> bool:
+    """Whether a command line's first word names a run, by its folder or its record, and not a config file."""
+    return Path(path).is_dir() or Path(path).suffix == ".json"
+
+
+def folder_of_run(path: str | Path) -> Path:
+    """The folder of a run that is named by it, or by the record in it."""
+    return Path(path) if Path(path).is_dir() else Path(path).parent
+
+
+def of_folder(path: str | Path, say: Callable = print) -> Config:
+    """The Config of a run, by its folder or the config.json there; of a folder of folds the first one's.
+
+    `resume` and `snapshot` are of one command, not of the run. FileNotFoundError where there is no record.
+    """
+    folder = folder_of_run(path)
+    records = [folder / "config.json", *sorted(folder.glob("fold-*/config.json"))]
+    record = next((found for found in records if found.is_file()), None)
+    if record is None or (cfg := of_run(record, say)) is None:
+        raise FileNotFoundError(
+            f"{folder} holds no config.json; expected the folder of a run, such as saved_model/msnet"
+        )
+    say(f"settings of the run: {record}")
+    return cfg.changed(resume=False, snapshot="")
+
+
 def recorded(snapshot: str | Path) -> dict[str, Any]:
     """The fields that the run of a checkpoint had; none without a record. ValueError for one that is of no run."""
     record = record_beside(snapshot)

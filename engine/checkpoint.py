@@ -3,6 +3,7 @@
 import glob
 import os
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import weights
 from engine import distributed
 from files import whole_file
 
+EPOCH = re.compile(r"model-(\d+)(?:\.pth)?")
 # what last.pt must hold; `ema`, `pairs`, `losses` and `defaults` are there if the run, or its code, has them
 FORM = {
     **dict.fromkeys(("network", "optimiser", "scaler", "random", "config"), dict),
@@ -35,7 +37,8 @@ def save(content: Any, path: str | Path) -> None:
 def named(snapshot: str | Path | Sequence[str | Path]) -> list[Path]:
     """The checkpoints that are meant: a file, a pattern (saved_model/mine/fold-*/model-best), or several, by commas.
 
-    A name without a file stays as it is, for whoever opens it. ValueError for none, and a pattern that no file fits.
+    A folder means the `newest` of its run, or of each of its folds. A name without a file stays as it is, for whoever
+    opens it. ValueError for none, for a folder without any, and for a pattern that no file fits.
     """
     texts = [str(snapshot)] if isinstance(snapshot, (str, Path)) else list(map(str, snapshot))
     words = [word for text in texts for word in ([text] if os.path.exists(text) else text.split(",")) if word]
@@ -46,10 +49,37 @@ def named(snapshot: str | Path | Sequence[str | Path]) -> list[Path]:
         fitting = sorted(glob.glob(word)) if glob.has_magic(word) and not os.path.exists(word) else [word]
         if not fitting:
             raise ValueError(f"no file fits the pattern {word}; expected checkpoints, such as fold-*/model-best")
-        found += fitting
+        for name in fitting:
+            found += newest(Path(name)) if os.path.isdir(name) else [name]
     if not found:
         raise ValueError(f"snapshot is {snapshot!r}; expected a checkpoint, such as saved_model/msnet/model-50")
     return [Path(name) for name in dict.fromkeys(found)]  # one that is given twice counts once
+
+
+def newest(folder: Path) -> list[str]:
+    """model-best of a run's folder, or else its last model-<epoch>; of a folder of folds each one's."""
+    runs = [folder] if any(folder.glob("model-*")) else sorted(folder.glob("fold-*"))
+    found = [path for run in runs if (path := _newest(run))]
+    if not found:
+        raise ValueError(f"{folder} holds no model-best and no model-<epoch>; expected a checkpoint or a run's folder")
+    return [str(path) for path in found]
+
+
+def _newest(run: Path) -> Path | None:
+    best = [path for name in ("model-best", "model-best.pth") if (path := run / name).is_file()]
+    epochs = {int(digits[1]): path for path in run.glob("model-*") if (digits := EPOCH.fullmatch(path.name))}
+    return best[0] if best else epochs[max(epochs)] if epochs else None
+
+
+def by_fold(files: Sequence[Path], folds: int) -> dict[int, list[Path]]:
+    """fold -> its own of some checkpoints, those in a folder fold-<n>; ValueError where no fold has one."""
+    own = {fold: [file for file in files if file.parent.name == f"fold-{fold}"] for fold in range(1, folds + 1)}
+    if not any(own.values()):
+        raise ValueError(
+            f"none of {', '.join(map(str, files[:3]))} lies in a folder fold-1 to fold-{folds}, which tells them; "
+            "give the folder of the folds, such as --snapshot saved_model/mine"
+        )
+    return own
 
 
 def load(path: str | Path) -> Any:

@@ -105,11 +105,11 @@ def require_writable(folder: str | Path, names: Iterable[str] = ()) -> Path:
     return folder
 
 
-def require_picture(path: str | Path) -> Path:
+def require_picture(path: str | Path, endings: Sequence[str] = PICTURES) -> Path:
     """`path`, if a picture can be written there; ValueError for another ending, PermissionError as require_writable."""
     path = Path(path)
-    if path.suffix.lower() not in PICTURES or path.is_dir():
-        raise ValueError(f"cannot write a picture to {path}; expected a file name that ends in {' or '.join(PICTURES)}")
+    if path.suffix.lower() not in endings or path.is_dir():
+        raise ValueError(f"cannot write a picture to {path}; expected a file name that ends in {' or '.join(endings)}")
     require_writable(path.parent)
     return path
 

@@ -1,10 +1,13 @@
-"""What --gt and --pred name: sets of masks, and the folders of maps of each method."""
+"""What is to be scored or drawn: the sets of masks and maps that --gt and --pred name, or a Config."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from files import are_of_patients, is_bids, mask_folder
+from configs import Config
+from files import are_of_patients, hold_out, is_bids, maps_of_fold, mask_folder, pairs_of
 from files.listing import LEFT_BEHIND, PICTURES, VOLUMES
+from report import cases
 
 
 def named_folder(text: str) -> tuple[str, Path]:
@@ -33,7 +36,7 @@ def methods_of(preds: Sequence[str]) -> dict[str, list[Path]]:
     for text in preds:
         name, folder = named_folder(text)
         if name in found and not text.startswith(f"{name}="):
-            raise ValueError(f"two --pred share the name {name!r}; write --pred NAME=DIR")
+            raise ValueError(f"two folders share the name {name!r}; write NAME=DIR")
         found.setdefault(name, []).append(folder)
     return found
 
@@ -62,6 +65,36 @@ def sets_of(gt: str | Path) -> tuple[dict[str, Path], bool]:
     own = root.resolve()
     plain = own.name.lower() in ("mask", "masks", "labelstr", "labelsts")
     return {own.parent.name if plain else own.name: root}, False
+
+
+def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str], fold: int | None = None) -> list[cases.Job]:
+    """What is to be scored: --gt and --pred, or the folds (one `fold`, or all) or the test sets of the Config."""
+    methods, prefer_labels = methods_of(preds), cases.prefers_labels(cfg.protocol)
+    which = cases.Which("", cfg.field_of_view, cfg.observer)
+    if gt is not None:
+        if not methods:
+            raise ValueError("--gt needs at least one --pred [NAME=]DIR")
+        sets, several = sets_of(gt)
+        return cases.jobs_of(sets, methods, several, cfg.labels, which, prefer_labels)
+    methods = methods or {cfg.network: [Path(cfg.mapspath)]}
+    folds = range(1, max(1, cfg.folds) + 1) if fold is None else [cfg.changed(fold=fold).fold]
+    pairs = pairs_of(cfg) if cfg.folds or cfg.split else []
+    names = [[pair.name for pair in hold_out(pairs, replace(cfg, fold=fold)).test] for fold in folds if pairs]
+    if not any(names):
+        sets = {name: Path(cfg.testpath, name) for name in cfg.testsets}
+        return cases.jobs_of(sets, methods, True, cfg.labels, which, prefer_labels)
+    # each --pred is then what mapspath is: a folder of folds
+    if many := [name for name, roots in methods.items() if len(roots) > 1]:
+        raise ValueError(
+            f"--pred {many[0]} is given more than once; of a Config with folds give the folder of its folds"
+        )
+    root, which = Path(cfg.datapath), which._replace(include=cfg.include)
+    dataset = root.name if fold is None else f"{root.name} fold {fold}"
+    jobs = []
+    for method, (maps,) in methods.items():
+        dealt = [(maps_of_fold(cfg, fold, maps), held_out) for fold, held_out in zip(folds, names, strict=True)]
+        jobs += cases.jobs_of_folds(dataset, method, root, dealt, cfg.labels, which, prefer_labels)
+    return jobs
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -103,9 +103,9 @@ def confidence(jobs: Sequence[Job], show: Show = ALL) -> str:
 
     Folds are pooled.
     """
-    pooled, texts = _pooled(jobs), []
-    for shown in dict.fromkeys(job.shown for job in pooled):
-        mine = [job for job in pooled if job.shown == shown]
+    runs, texts = pooled(jobs), []
+    for shown in dict.fromkeys(job.shown for job in runs):
+        mine = [job for job in runs if job.shown == shown]
         protocol = mine[0].scores.protocol
         names = show.names(protocol)
         body = []
@@ -129,7 +129,7 @@ def _p(value: float) -> str:
     return "-" if math.isnan(value) else "<0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
-def _pooled(jobs: Sequence[Job]) -> list[Job]:
+def pooled(jobs: Sequence[Job]) -> list[Job]:
     """Folds of a method as one run over all of their images; runs over the same images stay apart."""
     found: list[Job] = []
     for job in jobs:
@@ -139,7 +139,9 @@ def _pooled(jobs: Sequence[Job]) -> list[Job]:
             continue
         whole = job.scores.blank()
         whole.merge(found[known].scores).merge(job.scores)
-        found[known] = replace(found[known], names=found[known].names + job.names, scores=whole)
+        names, files = found[known].names + job.names, found[known].files + job.files
+        empty = found[known].empty + job.empty
+        found[known] = replace(found[known], names=names, files=files, empty=empty, scores=whole)
     return found
 
 

@@ -151,7 +151,7 @@ def test_one_methods_bad_files_spare_the_others(sets, capsys, harm, message):
     [
         (["--gt", "absent", "--pred", "x"], "no folder absent"),
         (["--gt", "."], "needs at least one --pred"),
-        (["--gt", ".", "--pred", "a/x", "--pred", "b/x"], "two --pred share the name"),
+        (["--gt", ".", "--pred", "a/x", "--pred", "b/x"], "two folders share the name"),
     ],
 )
 def test_a_wrong_call_is_one_clear_line(arguments, message):

@@ -8,9 +8,9 @@ a file is faulty; the report names each.
 """
 
 import argparse
-import itertools
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -35,7 +35,7 @@ from files import (
 )
 from files.survey_volumes import span
 from report.arguments import numbers
-from report.drawing import COLOURS, Colour, evenly
+from report.drawing import COLOURS, Colour, colours_of, evenly
 from report.slices import outlined, views_of
 
 CELL = 192  # side of a picture on the sheet, in pixels
@@ -77,9 +77,11 @@ def main() -> None:
     if check:
         labels = as_drawn(labels, check)
         # the commonest class surrounds the others; its outline would be theirs again
-        values = sorted(labels.values, key=lambda value: -check.classes[value][1])[1:]
-        colours = dict(zip(values, itertools.cycle(COLOURS)))
-        write_sheet(sound, given.out, given.most, labels, {v: COLOURS[c] for v, c in colours.items()})
+        around = max(labels.values, key=lambda value: check.classes[value][1]) if labels.several else -1
+        drawn = colours_of(replace(labels, background=around))
+        write_sheet(sound, given.out, given.most, labels, drawn)
+        called = {colour: name for name, colour in COLOURS.items()}
+        colours = {value: called[colour] for value, colour in drawn.items()}
         outlines = (
             "the outlines of " + ", ".join(f"{v} {c}" for v, c in colours.items()) if colours else "outlined masks"
         )

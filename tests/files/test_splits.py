@@ -207,7 +207,20 @@ def test_folds_are_trained_predicted_and_scored_as_mean_and_std(polyp_folder, ca
     with open(polyp_folder / "scores" / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
-    folds = polyp_folder / "maps"
+    folds, run = polyp_folder / "maps", str(polyp_folder / "saved")
+    maps = {path.relative_to(folds): path.read_bytes() for path in folds.glob("fold-*/*.png")}
+    shutil.rmtree(folds)
+    prediction_rgb.main([run, "--fold", "all", "--workers", "0"])
+    assert {path.relative_to(folds): path.read_bytes() for path in folds.glob("fold-*/*.png")} == maps
+    capsys.readouterr()
+    test_score.main([run, "--fold", "all"])
+    table = said[said.index("TrainDataset, 6 images") :].split("\n\n")[0]
+    assert table in capsys.readouterr().out, "the record of the run says what the flags did"
+    test_score.main([f"{run}/fold-2/config.json", "--fold", "2"])
+    assert "TrainDataset fold 2, 2 images" in capsys.readouterr().out
+    (polyp_folder / "saved" / "fold-3" / "model-1").unlink()
+    prediction_rgb.main([run, "--fold", "all", "--workers", "0"])
+    assert "no checkpoint of fold 3 of 3: what it holds out is NOT predicted" in capsys.readouterr().out
     test_score.main([*flags, "--pred", f"A={folds}", "--pred", f"B={folds}", "--confidence"])
     said = capsys.readouterr().out
     assert "NOT scored" not in said and "run 2:" not in said.split("95 %")[1], "folds are pooled"

@@ -40,5 +40,5 @@ def test_a_folder_may_have_an_equals_sign_and_so_may_a_name(tmp_path, monkeypatc
         arguments.named_folder("lr=2")
     assert arguments.named_folder("./lr=2")[0] == "lr=2"
     assert arguments.named_folder("lr=./2")[0] == "lr"
-    with pytest.raises(ValueError, match="two --pred share the name 'm'"):
+    with pytest.raises(ValueError, match="two folders share the name 'm'"):
         arguments.methods_of(["runs/lr=0.1/m", "runs/lr=0.1/m"])

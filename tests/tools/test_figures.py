@@ -1,13 +1,18 @@
 """Pictures: that they are drawn, and that their colours mean what they say."""
 
+import re
+import runpy
 import sys
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs import Labels
 from report import drawing
+from report.sheet import _words
+from tests.conftest import ROOT
 from tools import figures, panels
 from tools.benchmark import volumes
 from tools.benchmark.clock import interleaved
@@ -56,22 +61,82 @@ def test_colours_mean_hit_false_alarm_and_missed():
     ]
 
 
-def test_an_unknown_score_names_the_known(sets, monkeypatch, capsys):
-    words = ["--gt", str(sets / "set"), "--pred", str(sets / "a"), "--out", str(sets / "out"), "--by", "Dice"]
-    monkeypatch.setattr(sys, "argv", ["figures", *words])
-    with pytest.raises(SystemExit):
+@pytest.mark.parametrize(("words", "said"), [("--by Dice", "has MAE, maxF"), ("--gt none", "no folder none")])
+def test_what_is_not_there_is_one_line(sets, monkeypatch, words, said):
+    given = ["--gt", str(sets / "set"), "--pred", str(sets / "a"), "--out", str(sets / "out"), *words.split()]
+    monkeypatch.setattr(sys, "argv", ["figures", *given])
+    with pytest.raises(SystemExit, match=said):
         figures.main()
-    assert "protocol official has MAE, maxF" in capsys.readouterr().err
+
+
+def test_without_matplotlib_a_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SystemExit, match="pip install matplotlib"):
+        runpy.run_path(str(ROOT / "tools" / "figures.py"))
+
+
+def test_names_and_titles_of_figures_are_whole_and_legends_lie_beside_the_curves(sets, monkeypatch):
+    """However long a name is: every text lies inside of its figure, and the legend outside of all axes."""
+    long, drawn = "A method of a very long name, by several authors (PVTv2-B2)", []
+    words = ["--gt", sets / "set", "--pred", f"{long}={sets / 'a'}", "--pred", f"B={sets / 'b'}"]
+    words += ["--out", sets / "out", "--images", sets / "set", "--only", "2,0"]
+    monkeypatch.setattr(sys, "argv", ["figures", *map(str, words)])
+    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append((path.name, figure)) or path)
+    figures.main()
+    assert [name for name, _ in drawn] == ["set-curves", "set-scatter", "set-chosen"]
+    for name, figure in drawn:
+        figure.draw_without_rendering()
+        inside = figure.bbox
+        for text in figure.findobj(figures.matplotlib.text.Text):
+            box = text.get_window_extent()
+            if not re.fullmatch(r"[\d.]*", text.get_text()):  # ticks beyond an axis are not drawn
+                assert inside.x0 <= box.x0 and box.x1 <= inside.x1 + 1, f"{name}: {text.get_text()!r} is cut"
+        said = " ".join(" ".join(text.get_text().split()) for text in figure.findobj(figures.matplotlib.text.Text))
+        assert long in said
+    legend = drawn[0][1].legends[0].get_window_extent()
+    assert not any(axis.get_window_extent().overlaps(legend) for axis in drawn[0][1].axes)
+    assert [axis.get_xlabel() for axis in drawn[2][1].axes[::4]] == ["2", "0"], "those asked for, in that order"
+
+
+def test_curves_of_a_set_without_lesions_say_so(sets, monkeypatch, write_png):
+    drawn = []
+    for i in range(3):
+        write_png(sets / "set" / "masks" / f"{i}.png", np.zeros((40, 51 + i), np.uint8))
+    words = ["--gt", sets / "set", "--pred", f"A={sets / 'a'}", "--out", sets / "out", "--images", sets / "set"]
+    monkeypatch.setattr(sys, "argv", ["figures", *map(str, words)])
+    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure) or path)
+    figures.main()
+    said = [text.get_text() for figure in drawn for text in figure.findobj(figures.matplotlib.text.Text)]
+    assert said.count("every mask is empty:\nnot defined") == 2
+    assert any(text.startswith("every mask here is empty, and M_dice says nothing") for text in said)
 
 
 def test_panels_have_a_row_per_image_and_refuse_folders_without_a_common_name(sets):
-    folders = sets / "set", sets / "set", {"b": sets / "b"}
-    panels.write_panel(*folders, sets / "panel.png", most=5)
-    assert cv2.imread(str(sets / "panel.png")).shape[0] == 24 + 2 * (panels.HEIGHT + panels.GAP)
+    folders = sets / "set", sets / "set", {"b": [sets / "b"]}
+    titles, rows = panels.drawn(*folders, sets / "panel.png", most=5)
+    assert (titles, [name for name, _ in rows]) == (["image", "mask", "b"], ["1", "2"])
+    assert {cell.shape[1] for _, cells in rows for cell in cells} == {panels.WIDTH}, "columns of one width"
+    (only,) = panels.drawn(*folders, sets / "panel.png", only=["2"])[1]
+    assert only[0] == "2"
+    with pytest.raises(ValueError, match=r"no image '0' has a mask and every map; the 2 that have"):
+        panels.drawn(*folders, sets / "panel.png", only=["0"])
     (sets / "other").mkdir()
     cv2.imwrite(str(sets / "other" / "elsewhere.png"), np.zeros((5, 5), np.uint8))
     with pytest.raises(ValueError, match=r"no image of .*set has a mask in .*set and a map in .*other"):
-        panels.write_panel(*folders[:2], {"b": sets / "other"}, sets / "panel.png")
+        panels.write_panel(*folders[:2], {"b": [sets / "other"]}, sets / "panel.png")
+
+
+@pytest.mark.parametrize("name", ["panel.png", "panel.pdf"])
+def test_a_panel_is_for_print_and_breaks_long_names_but_cuts_none(sets, name):
+    panels.write_panel(sets / "set", sets / "set", {"b" * 90: [sets / "b"]}, sets / name)
+    if name.endswith("png"):
+        with Image.open(sets / name) as picture:
+            assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    else:
+        assert (sets / name).read_bytes().startswith(b"%PDF")
+    short, long = (_words("x" * letters, 100) for letters in (5, 90))
+    assert long.shape[0] >= 4 * short.shape[0]
+    assert (long < 128).sum() == pytest.approx(18 * (short < 128).sum(), rel=0.1), "every letter is there"
 
 
 def test_panels_of_label_images_are_in_colours_and_names_need_not_be_equal(tmp_path, write_png):
@@ -80,12 +145,20 @@ def test_panels_of_label_images_are_in_colours_and_names_need_not_be_equal(tmp_p
     write_png(tmp_path / "images" / "01_test.png", np.zeros((40, 50, 3), np.uint8))
     write_png(tmp_path / "1st_manual" / "01_manual1.png", labels)
     write_png(tmp_path / "maps" / "01_test.png", labels)
-    panels.write_panel(tmp_path, tmp_path, {"A": tmp_path / "maps"}, tmp_path / "out.png", labels=Labels((0, 1, 2)))
-    sheet = cv2.imread(str(tmp_path / "out.png"))
-    _, mask, map_ = np.split(sheet[24:], 3, 1)
+    known = Labels((0, 1, 2), background=0)
+    _, rows = panels.drawn(tmp_path, tmp_path, {"A": [tmp_path / "maps"]}, tmp_path / "out.png", labels=known)
+    ((_, (_, mask, map_)),) = rows
     assert np.array_equal(mask, map_)
     for colour in ((0, 0, 0), *list(drawing.COLOURS.values())[:2]):
-        assert 0.15 < (mask == colour).all(2).mean() < 0.6
+        assert 0.15 < (mask[..., ::-1] == colour).all(2).mean() < 0.6
+
+
+def test_a_class_has_one_colour_whatever_an_image_shows_of_it():
+    """By its place among the label values: neither what is commonest in a picture nor what lacks there changes it."""
+    green, orange = list(drawing.COLOURS.values())[:2]
+    assert drawing.colours_of(Labels((0, 80, 160), background=0)) == {80: green, 160: orange}
+    assert drawing.colours_of(Labels((80, 160, 255), background=255)) == {80: green, 160: orange}
+    assert drawing.colours_of(Labels((7,))) == {7: green}
 
 
 def test_the_benchmark_of_volumes_measures_the_peers_that_are_there_and_names_the_others(monkeypatch):
@@ -113,8 +186,6 @@ def test_panels_draw_0_1_maps_and_masks_white(sets, write_png):
         mask = cv2.imread(str(sets / "set" / "masks" / f"{i}.png"), cv2.IMREAD_GRAYSCALE) // 255
         write_png(sets / "ones" / f"{i}.png", mask)
         write_png(sets / "set" / "masks" / f"{i}.png", mask)
-    panels.write_panel(sets / "set", sets / "set", {"A": sets / "ones"}, sets / "panel.png", most=1)
-    _, mask, drawn = np.split(cv2.imread(str(sets / "panel.png"))[24 : 24 + panels.HEIGHT], 3, 1)
-    width = round(51 * panels.HEIGHT / 40)
-    for cell in (mask, drawn):
-        assert 0.1 < (cell[:, :width] == 255).mean() < 0.5
+    _, rows = panels.drawn(sets / "set", sets / "set", {"A": [sets / "ones"]}, sets / "panel.png", most=1)
+    for cell in rows[0][1][1:]:
+        assert 0.1 < (cell == 255).mean() < 0.5

@@ -1,0 +1,89 @@
+"""A run's folder in place of a config file: what it was trained with is typed once."""
+
+import pytest
+
+import prediction_rgb
+import test_score
+import train
+from configs import load, parse
+from engine import checkpoint, record
+from engine.machine import device
+from tests.helpers import small
+from tools import figures, panels
+
+
+@pytest.fixture
+def run(polyp_folder, monkeypatch):
+    """The folder of a run that is over, with a checkpoint of each of two epochs."""
+    monkeypatch.setattr("engine.record.distributions", lambda: [])
+    fields = {"testpath": str(polyp_folder / "TestDataset"), "testsets": ("small",), "protocol": "pranet"}
+    cfg = small(polyp_folder, **fields, mapspath=str(polyp_folder / "maps"), epoch=2, save_from=0.0)
+    train.train(cfg)
+    return polyp_folder / "saved"
+
+
+def test_a_runs_folder_predicts_and_scores_without_another_word(run, capsys):
+    capsys.readouterr()
+    prediction_rgb.main([str(run), "--workers", "0"])
+    said = capsys.readouterr().out
+    assert f"settings of the run: {run / 'config.json'}" in said and f"checkpoints: {run / 'model-2'}" in said
+    for words in (run, run / "config.json"):
+        test_score.main([str(words), "--processes", "1"])
+        assert "small, 2 images, protocol pranet" in capsys.readouterr().out, "the run's own test sets and protocol"
+    test_score.main([str(run), "--protocol", "binary"])
+    assert "protocol binary" in capsys.readouterr().out, "flags rule over the record"
+
+
+def test_what_was_one_commands_is_no_setting_of_a_runs_folder(tmp_path):
+    record.write_record(tmp_path / "config.json", small(tmp_path, resume=True, batch=5), device("cpu"))
+    assert (load(tmp_path).batch, load(tmp_path).resume) == (5, False)
+
+
+@pytest.mark.parametrize("name", ["", "config.json"])
+def test_a_folder_of_no_run_is_refused_in_a_line(tmp_path, name, capsys):
+    with pytest.raises(SystemExit):
+        test_score.main([str(tmp_path / name)])
+    assert "holds no config.json; expected the folder of a run" in capsys.readouterr().err
+
+
+def test_the_checkpoint_of_a_folder_is_the_best_or_else_the_last_with_or_without_pth(tmp_path):
+    (tmp_path / "model-9").touch()
+    (tmp_path / "model-10.pth").touch()
+    (tmp_path / "model-11-ema").touch()
+    assert checkpoint.named(tmp_path) == [tmp_path / "model-10.pth"]
+    (tmp_path / "model-best").touch()
+    assert checkpoint.named(tmp_path) == [tmp_path / "model-best"]
+    for fold, name in ((1, "model-3"), (3, "model-best.pth")):
+        (tmp_path / "folds" / f"fold-{fold}").mkdir(parents=True)
+        (tmp_path / "folds" / f"fold-{fold}" / name).touch()
+    files = checkpoint.named(tmp_path / "folds")
+    assert [file.name for file in files] == ["model-3", "model-best.pth"]
+    assert checkpoint.by_fold(files, 3) == {1: files[:1], 2: [], 3: files[1:]}
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match=r"none holds no model-best and no model-<epoch>"):
+        checkpoint.named(tmp_path / "none")
+
+
+def test_all_folds_need_folds_and_each_its_own_checkpoint(run):
+    with pytest.raises(ValueError, match=r"fold is 'all' but folds is 0"):
+        prediction_rgb.main([str(run), "--fold", "all"])
+    with pytest.raises(ValueError, match=r"none of .*model-2 lies in a folder fold-1 to fold-3"):
+        prediction_rgb.main([str(run), "--fold", "all", "--folds", "3"])
+    with pytest.raises(SystemExit):
+        test_score.main(["--fold", "both"])
+
+
+def test_panels_and_figures_of_a_run_need_no_folders(run, monkeypatch, capsys):
+    prediction_rgb.main([str(run), "--workers", "0"])
+    monkeypatch.setattr("sys.argv", ["panels", str(run), "--out", str(run.parent / "panel.png")])
+    panels.main()
+    monkeypatch.setattr("sys.argv", ["figures", str(run), "--out", str(run.parent / "figures")])
+    monkeypatch.setattr(figures, "_save", lambda figure, path: path)
+    figures.main()
+    said = capsys.readouterr().out
+    assert "panel.png: image | mask | msnet" in said and "small: small-curves, small-worst-msnet in" in said
+
+
+def test_label_values_say_how_many_classes_there_are():
+    cfg, _ = parse("", ["--label_values", "0,80,160"])
+    assert (cfg.classes, cfg.label_values) == (3, (0, 80, 160))
