@@ -29,7 +29,7 @@ def require_trainable(cfg: Config) -> None:
 
 def require_startable(cfg: Config) -> None:
     """ValueError for a start of other strides than `cfg` has: its weights would fit, and mean something else."""
-    then, now = recorded(cfg.start).get("strides"), list(cfg.strides)
+    then, now = recorded(cfg.start).get("strides") if cfg.start else None, list(cfg.strides)
     if cfg.dims == 3 and then and list(then) != now:
         raise ValueError(
             f"start is {cfg.start!r}, trained with strides {','.join(then)}, and this run has {','.join(now)}; "
