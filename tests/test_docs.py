@@ -89,6 +89,7 @@ def test_the_container_installs_and_runs_what_the_front_page_says():
     page, image = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "Dockerfile"))
     environment, install, demo = re.findall(r"^python3 -m venv .venv && .+$", page, flags=re.M)[0].split(" && ")
     assert f"RUN {environment} && {install.replace('install', 'install --no-cache-dir')}\n" in image
+    assert re.search(r"^RUN .*apt-get install .*\bgcc libc6-dev\b", image, flags=re.M), "what Triton asks for"
     arguments = ", ".join(f'"{word}"' for word in demo.removeprefix(".venv/bin/").split())
     assert image.rstrip().endswith(f"CMD [{arguments}]")
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
