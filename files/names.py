@@ -2,10 +2,10 @@
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from files.nifti import stem_of
+from files.nifti import SUFFIXES, stem_of
 
 # what a mask's name may have that its image's has not, and the number of a further one; images may have a word too
 MASK_WORD = (
@@ -53,7 +53,42 @@ def in_one_folder(files: dict[str, Path], observer: str = "") -> tuple[dict[str,
 def without_masks(files: dict[str, Path]) -> dict[str, Path]:
     """The images among files that lie together with masks."""
     known = {*files, *map(_bare_image, files)}
-    return {name: path for name, path in files.items() if not known.intersection(_bare_masks(name)[1:])}
+    images = {name: path for name, path in files.items() if not known.intersection(_bare_masks(name)[1:])}
+    word = _word_of_half(files) if len(images) == len(files) else ""
+    return {name: path for name, path in images.items() if not (word and name.endswith(word))}
+
+
+def _word_of_half(files: dict[str, Path]) -> str:
+    """The word (_polyp) that half of some pictures have behind the names of the other half; "" where it is not so.
+
+    Two pairs or more, and none left over: then it is masks' word, though no data set here has it; `by_image` warns.
+    """
+    pairs = list(_longer_names(files))
+    words = {longer.removeprefix(name) for name, longer in pairs}
+    if len(words) != 1 or len(pairs) < 2 or 2 * len(pairs) != len(files):
+        return ""
+    return words.pop()
+
+
+def _longer_names(files: dict[str, Path]) -> Iterator[tuple[str, str]]:
+    """(name, the name of another picture that is this and a word more)."""
+    if any(path.name.lower().endswith(SUFFIXES) for path in files.values()):
+        return  # of volumes words tell contrasts
+    for longer in files:
+        for mark in SHARED_WORD.finditer(longer):
+            if (name := longer[: mark.start()]) in files:
+                yield name, longer
+
+
+def hint_on_words(files: dict[str, Path]) -> str:
+    """What to do where a file may be another one's mask, and is not taken for it; "" where none is."""
+    name, longer = next(_longer_names(files), ("", ""))
+    if not name:
+        return ""
+    return (
+        f" Is {files[longer].name} the mask of {files[name].name}? Then name masks <image>_mask, or give every image "
+        f"one that ends in {longer.removeprefix(name)!r}."
+    )
 
 
 def of_observer(image: Path, masks: Masks, observer: str) -> Masks:

@@ -8,7 +8,7 @@ from configs import Config
 from files.channels import Channels, Files, by_channel, by_patient, firsts, in_order, single
 from files.folders import Place, fields_apart, find_places
 from files.listing import VOLUMES, bare_name, list_images
-from files.names import Masks, by_image, in_one_folder, of_observer
+from files.names import Masks, by_image, hint_on_words, in_one_folder, of_observer
 
 DRIVE_FIELD = re.compile(r"_(training|test)_mask$")
 
@@ -153,7 +153,8 @@ def _pairs_of_one_folder(
         if volumes:
             layouts = f"imagesTr/ beside labelsTr/{field}, a folder per patient, or labels named <image>_seg"
         raise FileNotFoundError(
-            f"{root} holds {inside}; expected {layouts}. Rename or link yours; docs/own_data.md has all layouts"
+            f"{root} holds {inside}; expected {layouts}.{hint_on_words(files)} Rename or link yours; "
+            "docs/own_data.md has all layouts"
         )
     images = {name: channels for name, channels in images.items() if re.search(include, name)}
     masks = {name: paths for name, paths in masks.items() if re.search(include, name)}

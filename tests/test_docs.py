@@ -1,6 +1,7 @@
 """The documents: what they link to, and name, is there. Offline: addresses on the web are not asked for."""
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,13 @@ def test_the_container_installs_and_runs_what_the_front_page_says():
     assert image.rstrip().endswith(f"CMD [{arguments}]")
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     assert ".venv" in ignored  # or the copy of the tree would lay a strange one over it
+
+
+def test_what_the_documents_write_is_no_change_of_the_project():
+    """Every file or folder of a command's --out, --savepath, --mapspath, --json, and check_data's own sheet."""
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()]
+    flags = r"--(?:out|savepath|mapspath|json)[ =]([a-z][\w.-]*)"
+    written = {name for path in DOCUMENTS for name in re.findall(flags, path.read_text(encoding="utf-8"))}
+    assert {"panel.png", "figures", "scores", "my", "saved_model"} <= written
+    for name in {*written, "check.png", "data", "maps", "model.pt2", "panel-Kvasir.png"}:
+        assert any(fnmatch(name, pattern) for pattern in ignored), f"{name} would be untracked; add it to .gitignore"

@@ -4,12 +4,13 @@ python -m tools.check_data DIR [--include REGEX] [--group REGEX] [--out check.pn
                                [--label_values 0,80,160,255] [--field_of_view FOLDER] [--observer WORD]
 
 Volumes (.nii, .nii.gz) are told by themselves, and their classes by dataset.json where there is one. Exits with 1 if
-a file is faulty; the report names each.
+a file is faulty; the report names each, many that have the same fault in one line.
 """
 
 import argparse
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from report.slices import outlined, views_of
 
 CELL = 192  # side of a picture on the sheet, in pixels
 COLUMNS = 6
+FEW = 3  # files with the same fault have a line each
 
 
 def main() -> None:
@@ -71,8 +73,10 @@ def main() -> None:
     check, problems = survey(pairs, labels if labels.values or not volumes else None)
     used = {path for pair in pairs for path in pair.files}
     print("\n".join([*what_there_is(pairs, groups, left_aside(given.folder, used)), *report(check, labels, task)]))
-    for problem in (problem for of_pair in problems.values() for problem in of_pair):
-        print(f"faulty: {problem}")
+    for line in alike(problems):
+        print(f"faulty: {line}")
+    if problems:
+        print("             what converts masks and images, all at once: docs/own_data.md#files-that-are-refused")
     sound = [pair for pair in pairs if pair.name not in problems]
     if check:
         labels = as_drawn(labels, check)
@@ -87,6 +91,23 @@ def main() -> None:
         )
         print(f"{given.out}: {min(given.most, len(sound))} images with {outlines}")
     sys.exit(1 if problems else 0)
+
+
+def alike(problems: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line per fault, of name -> what is wrong with a pair; one for many that differ in names and numbers alone."""
+    same: dict[str, list[tuple[str, str]]] = {}
+    for name, of_pair in problems.items():
+        for problem in of_pair:
+            kind = re.sub(r"\d+", "", problem.replace(name.rpartition("/")[2], ""))
+            same.setdefault(kind, []).append((name, problem))
+    lines = []
+    for found in same.values():
+        (_, first), *others = found
+        if len(others) < FEW:
+            lines += [problem for _, problem in found]
+        else:
+            lines.append(f"{first}. So are {len(others)} others: {', '.join(name for name, _ in others)}")
+    return lines
 
 
 def as_drawn(labels: Labels, check: Check | VolumeCheck) -> Labels:

@@ -37,6 +37,22 @@ def test_a_suffix_that_nobody_foresaw_is_understood_where_all_masks_share_it(tmp
         find_pairs(tmp_path)
 
 
+def test_half_of_a_folder_that_ends_in_a_word_more_is_its_masks(tmp_path, write_png):
+    """Names of patients, examinations and scans with blanks, and a word that no data set has."""
+    names = ("p 1/exam 2/scan 3", "p 1/exam 2/scan 12", "p 7/scan 3")
+    for i, name in enumerate(names):
+        write_png(tmp_path / f"{name}.png", IMAGE)
+        write_png(tmp_path / f"{name} polyp.png", blob(10 * i))
+    with pytest.warns(UserWarning, match="' polyp' is taken for what all masks end in"):
+        pairs = find_pairs(tmp_path)
+    assert {pair.name: pair.masks[0].name for pair in pairs} == {n: f"{Path(n).name} polyp.png" for n in names}
+    assert set(files.find_images(tmp_path)) == set(names), "nor are masks predicted"
+    (tmp_path / "p 7" / "scan 3 polyp.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"Is scan 12 polyp\.png the mask of scan 12\.png\? Then name masks"):
+        find_pairs(tmp_path)
+    assert len(files.find_images(tmp_path)) == 5, "what is not sure is not left out"
+
+
 @pytest.mark.parametrize(
     ("images", "masks"),
     [

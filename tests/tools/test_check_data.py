@@ -223,3 +223,12 @@ def test_slices_lie_alike_however_the_file_does(tmp_path):
     assert front.shape == (8, 12) and front[0, 0] and not front[-1].any() and not front[:, -1].any()
     assert below.shape == (10, 12) and below[0, 0] and not below[-1].any() and not below[:, -1].any()
     assert [view.extent for view in views[0]] == [(10, 8), (12, 8), (12, 10)]
+
+
+def test_many_files_with_the_same_fault_are_one_line_that_names_them_all():
+    told = {f"clip/{i:03d}": [f"d/mask/{i:03d}.png has no value above {i + 2}; expected 255"] for i in range(30)}
+    told["other"] = ["d/image/other.png cannot be decoded"]
+    many, other = check_data.alike(told)
+    assert many.startswith("d/mask/000.png has no value above 2; expected 255. So are 29 others: clip/001, clip/002,")
+    assert many.endswith("clip/029") and other == "d/image/other.png cannot be decoded"
+    assert len(check_data.alike({name: told[name] for name in ("clip/001", "clip/002")})) == 2
