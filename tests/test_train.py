@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import sys
 
 import pytest
 import torch
@@ -149,6 +150,16 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(polyp_folder
     (polyp_folder / "saved").write_text("a file in the way")
     with pytest.raises(PermissionError, match="cannot write into .*saved"):
         train.train(small(polyp_folder))
+
+
+def test_a_machine_without_tensorboard_is_found_before_an_earlier_run_is_moved(polyp_folder, monkeypatch):
+    saved = polyp_folder / "saved"
+    saved.mkdir()
+    (saved / "last.pt").write_bytes(b"an earlier run")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ModuleNotFoundError):
+        train.train(small(polyp_folder))
+    assert [path.name for path in saved.iterdir()] == ["last.pt"]
 
 
 def test_an_unknown_field_in_a_command_after_the_run_is_found_before_it(polyp_folder):
