@@ -161,6 +161,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
                 if better(choice.score, score, state.best):
                     state.best, line = score, line + (" best, of averaged weights" if averaged else " best")
                     state.save_model("model-best", predictor.network)
+                del predictor  # and on a GPU the memory of its graphs, which training may need
                 state.epoch_over()
                 state.save(log)
             say(f"{datetime.now():%Y-%m-%d %H:%M:%S} | {line}", flush=True)
