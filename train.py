@@ -20,7 +20,7 @@ from engine import checkpoint, distributed, earlier, lock, machine, optim, recor
 from engine.gradients import Gradients, Graphs
 from engine.inference import predictor_of
 from engine.loading import Loader, silent
-from engine.log import Log
+from engine.log import Log, board
 from engine.precision import Precision
 from engine.state import State, keeps
 from engine.stop import Stop
@@ -92,6 +92,8 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     model = torch.compile(model, dynamic=True) if cfg.compile else model  # type: ignore[assignment]
     replays = cfg.graphs and device.type == "cuda" and model is network and not precision.apex
     gradients = (Graphs if replays else Gradients)(model, criterion, precision, optimiser)
+    if team.writes:
+        board()  # missing, it is met before an earlier run is moved
 
     # ---- from here on files are written
     if team.writes:
@@ -159,6 +161,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
                 if better(choice.score, score, state.best):
                     state.best, line = score, line + (" best, of averaged weights" if averaged else " best")
                     state.save_model("model-best", predictor.network)
+                del predictor  # and on a GPU the memory of its graphs, which training may need
                 state.epoch_over()
                 state.save(log)
             say(f"{datetime.now():%Y-%m-%d %H:%M:%S} | {line}", flush=True)

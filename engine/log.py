@@ -16,6 +16,16 @@ from files import write_csv
 BEFORE, BEHIND = ("step", "epoch", "lr"), ("grad_norm",)  # the columns around the losses
 
 
+def board() -> Any:
+    """TensorBoard's SummaryWriter; importing it takes a while, which only the process that writes waits for.
+
+    ModuleNotFoundError without it.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter
+
+
 class Log:
     """log.csv, one row per step, and the same curves for TensorBoard in tensorboard/ beside it.
 
@@ -59,10 +69,8 @@ class Log:
             return
         # first: what follows has a thread, which a refusal would leave
         write_csv(path, [self._columns, *kept])
-        from torch.utils.tensorboard import SummaryWriter  # takes a while, which only the process that writes waits for
-
         with self._drawing():
-            self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=self.step + 1)
+            self._board = board()(str(path.parent / "tensorboard"), purge_step=self.step + 1)
 
     def _count(self, epoch: int, total: float) -> None:
         so_far, steps = self.sum_of(epoch)

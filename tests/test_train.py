@@ -6,6 +6,8 @@ import functools
 import json
 import os
 import re
+import sys
+import weakref
 
 import pytest
 import torch
@@ -149,6 +151,36 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(polyp_folder
     (polyp_folder / "saved").write_text("a file in the way")
     with pytest.raises(PermissionError, match="cannot write into .*saved"):
         train.train(small(polyp_folder))
+
+
+def test_no_predictor_outlives_its_validation(polyp_folder, monkeypatch):
+    made, alive = [], []
+    predictor_of, learning_rate = train.predictor_of, optim.learning_rate
+
+    def kept(*given):
+        predictor = predictor_of(*given)
+        made.append(weakref.ref(predictor))
+        return predictor
+
+    def asked(*given):
+        alive.extend(ref for ref in made if ref())
+        return learning_rate(*given)
+
+    monkeypatch.setattr(train, "predictor_of", kept)
+    monkeypatch.setattr(optim, "learning_rate", asked)
+    monkeypatch.setattr(train, "validate", lambda *_: 0.5)
+    train.train(small(polyp_folder, epoch=2, val_fraction=0.4))
+    assert len(made) == 2 and not alive
+
+
+def test_a_machine_without_tensorboard_is_found_before_an_earlier_run_is_moved(polyp_folder, monkeypatch):
+    saved = polyp_folder / "saved"
+    saved.mkdir()
+    (saved / "last.pt").write_bytes(b"an earlier run")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ModuleNotFoundError):
+        train.train(small(polyp_folder))
+    assert [path.name for path in saved.iterdir()] == ["last.pt"]
 
 
 def test_an_unknown_field_in_a_command_after_the_run_is_found_before_it(polyp_folder):
