@@ -20,7 +20,7 @@ from engine import checkpoint, distributed, earlier, lock, machine, optim, recor
 from engine.gradients import Gradients, Graphs
 from engine.inference import predictor_of
 from engine.loading import Loader, silent
-from engine.log import Log, board
+from engine.log import Log
 from engine.precision import Precision
 from engine.state import State, keeps
 from engine.stop import Stop
@@ -92,8 +92,6 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     model = torch.compile(model, dynamic=True) if cfg.compile else model  # type: ignore[assignment]
     replays = cfg.graphs and device.type == "cuda" and model is network and not precision.apex
     gradients = (Graphs if replays else Gradients)(model, criterion, precision, optimiser)
-    if team.writes:
-        board()  # missing, it is met before an earlier run is moved
 
     # ---- from here on files are written
     if team.writes:
@@ -169,9 +167,8 @@ def run(cfg: Config, team: distributed.Team) -> Path:
 
 
 def held_out(pairs: list[Pair], cfg: Config, team: distributed.Team) -> Loader:
-    """What this process validates on: its share of the pairs, images and masks read in processes."""
+    """What this process validates on: its share of the pairs. Training has said where shared memory is short."""
     data = to_validate(cfg, pairs[team.rank :: team.size])
-    # training has said where shared memory is short
     return Loader(data, data.collate, cfg.workers, data.batch_bytes, team.device, silent, batch_size=data.at_once)
 
 

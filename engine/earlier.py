@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from engine.log import board
+
 # what a run leaves in its folder; what belongs together stays together
 LEFT = ("last.pt", "log.csv", "config.json", "packages.txt", "split.json", "plan.txt", "tensorboard", "model-*")
 HALF = "before.part"  # where an earlier run is while it is being set aside
@@ -12,6 +14,7 @@ def set_aside(folder: str | Path) -> None:
     """Move all that an earlier run left into a folder of its own, before-1, before-2, ..., and say so."""
     folder = Path(folder)
     put_back(folder)
+    board()  # if TensorBoard is missing, that is said before anything moves
     there = _of_a_run(folder)
     if not there:
         return
