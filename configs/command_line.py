@@ -9,6 +9,7 @@ import runpy
 import sys
 import types
 import typing
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from configs.config import Config, unknown_field
 from configs.fields import Group
 from configs.recorded import is_run, of_folder
 
+PYTHONS = warnings.formatwarning
 PLAIN = str.maketrans({"±": "+-", "↑": "(up)", "↓": "(down)", "…": "...", "–": "-", "’": "'"})
 
 
@@ -29,9 +31,20 @@ def print_anywhere() -> None:
         return letters.encode("ascii", "backslashreplace").decode(), error.end
 
     codecs.register_error("plain", plain)
+    warnings.formatwarning = _as_note
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not stream.closed:
             stream.reconfigure(errors="plain")
+
+
+def _as_note(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """What is warned about here is for whoever runs it, who has no use for the line of code; others' as Python does."""
+    ours = Path(filename).is_relative_to(Path(__file__).parent.parent) and "site-packages" not in filename
+    if category is UserWarning and ours:
+        return f"NOTE: {message}\n"
+    return PYTHONS(message, category, filename, lineno, line)
 
 
 def fold_or_all(text: str) -> int | str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from configs.config import IMAGENET, ORIGINAL, Config, one_side
 
-HERE = ("device", "workers")  # of the machine that trained: another may predict
+HERE = ("device", "threads", "workers")  # of the machine that trained: another may predict
 # what a map depends on besides the checkpoint and the image
 SETTINGS = (
     *("network", "backbone", "classes", "label_values", "class_names", "size"),

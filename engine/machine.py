@@ -1,8 +1,14 @@
 """The machine of a run: its device, its memory, its random numbers."""
 
 import ctypes
+import os
 import random
+import statistics
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -44,6 +50,38 @@ def keep_memory() -> None:
         never_mmap, trim, ahead = (-4, 0), (-1, 2**31 - 1), (-2, 2**26)  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
         for parameter, value in (never_mmap, trim, ahead):
             mallopt(parameter, value)
+
+
+def settle(threads: int, where: torch.device, say: Callable = print) -> None:
+    """`keep_memory`, and as many threads on a CPU as a Config says; said where others leave too few cores for them.
+
+    PyTorch's threads wait for each other: on cores that others use, two take many times as long as one.
+    """
+    keep_memory()
+    load, cores = load_and_cores()
+    idle = max(1, round(cores - load))
+    if where.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
+        return
+    if threads:
+        torch.set_num_threads(idle if threads < 0 else threads)
+    now = torch.get_num_threads()
+    if threads < 0 and now < cores:
+        say(f"{now} of {cores} cores: others keep {load:.1f} busy; OMP_NUM_THREADS={cores} takes all")
+    elif now > idle:
+        say(f"NOTE: others keep {load:.1f} of {cores} cores busy; OMP_NUM_THREADS={idle} may be many times faster")
+
+
+def load_and_cores() -> tuple[float, int]:
+    """(processes of others that compute just now, or did in the last minute; cores that this one may use)."""
+    machines = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machines
+    running: list[float] = []
+    with suppress(OSError, ValueError, IndexError):  # of Linux, which counts this process too
+        for _ in range(5):
+            running.append(int(Path("/proc/loadavg").read_text().split()[3].split("/")[0]) - 1)
+            time.sleep(0.005)
+    load = statistics.median(running) if running else os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return load * cores / machines, cores
 
 
 def seed_everything(seed: int) -> None:

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from configs import Config
-from files import are_of_patients, hold_out, is_bids, maps_of_fold, mask_folder, pairs_of
+from files import are_of_patients, are_volumes, hold_out, is_bids, list_images, maps_of_fold, mask_folder, pairs_of
 from files.listing import LEFT_BEHIND, PICTURES, VOLUMES
+from files.names import without_masks
 from report import cases
 
 
@@ -45,8 +46,8 @@ def sets_of(gt: str | Path) -> tuple[dict[str, Path], bool]:
     """(name -> folder, whether they are several): one set of masks, or a folder of sets.
 
     Loose images make one set of a folder and its sub-folders, unless these have a masks/ each; volumes in a folder per
-    patient, or per subject of BIDS, are one set. Other loose files mean nothing. FileNotFoundError if there is no
-    folder, ValueError for images that belong to none of the sets.
+    patient, or per subject of BIDS, are one set, as are pictures with masks beside them. Other loose files mean
+    nothing. FileNotFoundError if there is no folder, ValueError for images that belong to none of the sets.
     """
     root = Path(gt)
     if not root.is_dir():
@@ -56,7 +57,7 @@ def sets_of(gt: str | Path) -> tuple[dict[str, Path], bool]:
     endings = PICTURES.read + VOLUMES.read
     loose = [path for path in there if path.name.lower().endswith(endings) and path.is_file()]
     masks = mask_folder(root)
-    together = masks == root and (bool(loose) or are_of_patients(root))
+    together = masks == root and (bool(loose) or are_of_patients(root) or (bool(inside) and _lie_with_images(root)))
     if inside and masks.parent != root and not together and not is_bids(root):
         if loose:
             sets = ", ".join(path.name for path in inside)
@@ -65,6 +66,17 @@ def sets_of(gt: str | Path) -> tuple[dict[str, Path], bool]:
     own = root.resolve()
     plain = own.name.lower() in ("mask", "masks", "labelstr", "labelsts")
     return {own.parent.name if plain else own.name: root}, False
+
+
+def _lie_with_images(root: Path) -> bool:
+    """Whether masks are told from the images beside them by their names alone: then patients' folders are one set."""
+    if are_volumes(root):
+        return False
+    try:
+        files = list_images(root)
+    except ValueError:  # the words of whoever reads them are better
+        return False
+    return len(without_masks(files)) < len(files)
 
 
 def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str], fold: int | None = None) -> list[cases.Job]:

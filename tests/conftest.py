@@ -33,6 +33,14 @@ def threads():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def idle():
+    """Nobody else computes: what a run says of a busy machine is no matter of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engine.machine.load_and_cores", lambda: (0.0, os.cpu_count() or 1))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def disk():
     """Nobody waits for it: that guards against a power cut, which no test can make, and costs minutes."""
     with pytest.MonkeyPatch.context() as patch:

@@ -1,13 +1,17 @@
 """A run's folder in place of a config file: what it was trained with is typed once."""
 
+import warnings
+
+import numpy as np
 import pytest
 
 import prediction_rgb
 import test_score
 import train
-from configs import load, parse
+from configs import command_line, load, parse, print_anywhere
 from engine import checkpoint, record
 from engine.machine import device
+from report.arguments import sets_of
 from tests.helpers import small
 from tools import figures, panels
 
@@ -87,3 +91,21 @@ def test_panels_and_figures_of_a_run_need_no_folders(run, monkeypatch, capsys):
 def test_label_values_say_how_many_classes_there_are():
     cfg, _ = parse("", ["--label_values", "0,80,160"])
     assert (cfg.classes, cfg.label_values) == (3, (0, 80, 160))
+
+
+def test_patients_folders_of_images_beside_their_masks_are_one_set(tmp_path, write_png):
+    for patient in (1, 2):
+        for scan in (3, 4):
+            for name in (f"scan {scan}", f"scan {scan} polyp"):
+                write_png(tmp_path / "gt" / f"patient {patient}" / "exam" / f"{name}.png", np.eye(9, dtype=np.uint8))
+    assert sets_of(tmp_path / "gt") == ({"gt": tmp_path / "gt"}, False), "as training and prediction see them"
+    write_png(tmp_path / "sets" / "A" / "1.png", np.eye(9, dtype=np.uint8))
+    write_png(tmp_path / "sets" / "B" / "1.png", np.eye(9, dtype=np.uint8))
+    assert set(sets_of(tmp_path / "sets")[0]) == {"A", "B"}
+
+
+def test_what_is_warned_about_is_a_line_without_code():
+    print_anywhere()
+    ours = warnings.formatwarning("masks are named so", UserWarning, command_line.__file__, 7, "code")
+    theirs = warnings.formatwarning("deprecated", UserWarning, "/usr/lib/other.py", 7, "code")
+    assert ours == "NOTE: masks are named so\n" and "other.py:7: UserWarning" in theirs

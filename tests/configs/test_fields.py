@@ -74,6 +74,7 @@ BROKEN = {
     "test_batch": (0, "at least 1"),
     "test_scales": ((1.0, 0.0), "factors above 0"),
     "tolerance": (-1.0, "at least 0"),
+    "threads": (-2, "at least -1"),
     "workers": (-1, "at least 0"),
     "seed": (-1, "at least 0"),
 }

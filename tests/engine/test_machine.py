@@ -12,3 +12,26 @@ def test_a_device_past_the_last_is_refused(monkeypatch):
     assert str(machine.device("cuda:1")) == "cuda:1"
     with pytest.raises(ValueError, match="device is 'cuda:99' but the last is cuda:1"):
         machine.device("cuda:99")
+
+
+@pytest.mark.parametrize(
+    ("load", "threads", "used", "said"),
+    [
+        (10.0, -1, 1, "1 of 4 cores: others keep 10.0 busy; OMP_NUM_THREADS=4 takes all"),
+        (0.2, -1, 4, None),
+        (10.0, 0, 4, "NOTE: others keep 10.0 of 4 cores busy; OMP_NUM_THREADS=1 may be many times faster"),
+        (0.2, 0, 4, None),
+        (0.2, 2, 2, None),
+    ],
+)
+def test_threads_are_those_that_others_leave_or_a_note_says_so(monkeypatch, load, threads, used, said):
+    now, words = [4], []
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(machine, "load_and_cores", lambda: (load, 4))
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: now.append(count))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: now[-1])
+    machine.settle(threads, torch.device("cpu"), words.append)
+    assert (now[-1], words) == (used, [said] if said else [])
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    machine.settle(-1, torch.device("cpu"), words.append)
+    assert now[-1] == used, "who sets OMP_NUM_THREADS has the word"
