@@ -9,7 +9,7 @@ from configs.config import MAY_CHANGE, ORIGINAL, Config, one_side
 from configs.recorded import recorded
 
 # fields that cannot change in a run: what it has saved fits no other
-NEVER = {"network", "backbone", "classes", "optimiser", "inputs", "widths", "width", "strides"}
+NEVER = {"network", "backbone", "classes", "optimiser", "inputs", "widths", "width", "strides", "deep_supervision"}
 ADAMW_TAKES = 2e-3  # its steps are about lr long, whatever the gradient: more undo what ImageNet's weights know
 
 

@@ -168,6 +168,7 @@ class Config:
     widths: tuple[int, ...] = solid((32, 32, 64, 128, 256), "channels of the five levels", five_widths)
     strides: tuple[str, ...] = solid((), "of each level over the one before, such as 1,1,2,2,1x2x2", five_strides)
     width: int = solid(32, "channels of the pyramid, which unet has not; of images 64", at_least(1))
+    deep_supervision: bool = solid(False, "losses of the decoder's lower levels too, halved from level to level")
     intensity: tuple[float, ...] = solid((), "of CT: lowest, highest, mean, std; of MR none: each by itself", four)
     patches: int = solid(1, "drawn from each volume in an epoch", at_least(1))
     foreground: float = solid(1 / 3, "part of the patches that are about a voxel of some class", between(0, 1))
@@ -262,6 +263,7 @@ class Config:
         if self.dims == 3:
             self._check_solid()
             return
+        self._require("deep_supervision", not self.deep_supervision, "False, but of volumes")
         self._require("backbone", self.backbone != "volume", "volume only where size is three sides, such as 0,0,0")
         shorter = min(self.sides_at(min(self.scales)))
         self._require("scales", shorter >= 64, "sides of at least 64, the shorter included")
@@ -334,7 +336,8 @@ class Config:
         if self.dims == 2:
             return {}
         steps = [tuple(map(int, step.split("x"))) if "x" in step else int(step) for step in self.strides]
-        return {"dims": 3, "inputs": self.inputs, "widths": self.widths, "strides": steps, "width": self.width}
+        own = {name: getattr(self, name) for name in ("inputs", "widths", "width", "deep_supervision")}
+        return own | {"dims": 3, "strides": steps}
 
     @property
     def plane(self) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from engine.graphs import Recorder, Replays
 from engine.precision import Precision
 
 Found = tuple[Tensor, dict[str, Tensor]]  # logits and losses by name, without autograd's graph
-Criterion = Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]]
+Criterion = Callable[..., dict[str, Tensor]]  # of logits, mask, field of view and the logits of lower levels
 
 
 class Gradients:
@@ -36,8 +36,9 @@ class Gradients:
 
     def __call__(self, image: Tensor, mask: Tensor, within: Tensor | None = None, weight: float = 1.0) -> Found:
         with self.precision.autocast():
-            logits = self.model(image).float()
-            losses = self.criterion(logits, mask, within)
+            found = self.model(image)
+            logits, *lower = (x.float() for x in (found if isinstance(found, tuple) else (found,)))
+            losses = self.criterion(logits, mask, within, *lower)
         self.precision.backward(losses["total"] * weight, self.optimiser)
         return logits.detach(), {name: loss.detach() for name, loss in losses.items()}
 

@@ -24,7 +24,7 @@ from files import native_probabilities
 
 # what a checkpoint was trained with and an ensemble's members may have each to themselves
 OWN = ("network", "backbone", "size", "test_mean", "test_std")
-OWN_OF_VOLUMES = ("network", "widths", "strides", "width", "size", "spacing", "intensity")
+OWN_OF_VOLUMES = ("network", "widths", "strides", "width", "deep_supervision", "size", "spacing", "intensity")
 
 
 class Predictor:

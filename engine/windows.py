@@ -52,8 +52,8 @@ class WindowPredictor:
     def _slabs(self, volume: Tensor) -> Iterator[Tensor]:
         space = volume.shape[1:]
         short = [max(0, window - side) for window, side in zip(self.size, space)]
-        # 0 is the mean of what is normalised
-        volume = F.pad(volume, [part for s in reversed(short) for part in (s // 2, s - s // 2)])
+        if any(short):  # 0 is the mean of what is normalised
+            volume = F.pad(volume, [part for s in reversed(short) for part in (s // 2, s - s // 2)])
         starts = [places(side, window, self.overlap) for side, window in zip(volume.shape[1:], self.size)]
         weights = [gaussian(window) for window in self.size]
         # the sum of all windows' weights is the product of those of each axis: their places are a lattice
@@ -73,6 +73,7 @@ class WindowPredictor:
             # the padding in front of a short volume, and behind it, is none of it
             low, high = max(first, short[0] // 2), min(end, short[0] // 2 + space[0])
             yield ready[:, low - first : high - first, plane[0], plane[1]]
+            del ready  # a slab less, while the next windows are computed
             held = torch.cat((held[:, end - first :], torch.zeros_like(held[:, : end - first])), 1)
 
     def _windows(

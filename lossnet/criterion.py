@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lossnet.structure import one_vs_rest, structure_loss
@@ -17,7 +18,9 @@ class Criterion:
     terms: name -> (factor, term); the total is their weighted sum, in this order. logits and mask (N, C, *space); mask
     float in [0, 1], one channel per class. With C > 1 the logits are those of a softmax and each term is the mean over
     the classes of each one's binary loss against the rest; C = 1 is a sigmoid. within (N, 1, *space) in [0, 1]: the
-    field of view; what is outside has no part in the loss.
+    field of view; what is outside has no part in the loss. lower: logits of lower levels, of sizes of their own: the
+    total is then the weighted mean of all totals, each level's half that of the one above it [nnU-Net]; the terms that
+    are returned are those of the first.
     """
 
     def __init__(self, terms: Mapping[str, tuple[float, Term]]):
@@ -28,7 +31,18 @@ class Criterion:
         """What a call returns, in order."""
         return ("total", *self.terms)
 
-    def __call__(self, logits: Tensor, mask: Tensor, within: Tensor | None = None) -> dict[str, Tensor]:
+    def __call__(self, logits: Tensor, mask: Tensor, within: Tensor | None = None, *lower: Tensor) -> dict[str, Tensor]:
+        found = self._of_level(logits, mask, within)
+        if lower:
+            totals = [found["total"]]
+            for each in lower:
+                at = partial(F.interpolate, size=each.shape[2:], mode="nearest-exact")
+                totals.append(self._of_level(each, at(mask), within if within is None else at(within))["total"])
+            weights = [0.5**i for i in range(len(totals))]
+            found["total"] = sum(w / sum(weights) * total for w, total in zip(weights, totals))  # type: ignore[assignment]
+        return found
+
+    def _of_level(self, logits: Tensor, mask: Tensor, within: Tensor | None) -> dict[str, Tensor]:
         if logits.shape[1] > 1:
             logits = one_vs_rest(logits)
         # every term is a mean over images, so a class is one more image: (N, C, *space) -> (N C, 1, *space)

@@ -18,6 +18,7 @@ from net.msnet import WIDTH, M2SNet, MSNet
 from net.network import Network
 from net.unet import UNet
 
+DEEP = re.compile(r"deep\d\.")
 NETWORKS: dict[str, type[MSNet | UNet]] = {"msnet": MSNet, "m2snet": M2SNet, "unet": UNet}
 BACKBONES: dict[str, type[Backbone]] = {"res2net50": Res2Net50, "volume": Volume}
 
@@ -31,6 +32,7 @@ def build(
     dims: int | None = None,
     inputs: int | None = None,
     width: int = WIDTH,
+    deep_supervision: bool = False,
     **volume: Any,
 ) -> Network:
     """An MSNet, M2SNet or U-Net: (N, inputs, *space) -> logits (N, classes, *space).
@@ -38,6 +40,7 @@ def build(
     backbone: "res2net50", "volume", a network of timm's by its name, or one made by hand, as a Volume with strides of
     its own. dims and inputs, where given, are those of the data, and must be the backbone's; "volume" takes 1 to 4
     inputs, and widths and strides as `Volume` does. width: channels of the pyramid, which a U-Net has not.
+    deep_supervision: see `Network.supervise`.
     pretrained says where the backbone's weights come from: False leaves them random, True takes those in `weights/`
     (ImageNet's), a path takes that file. The rest of the network starts random.
     Raises ValueError for an unknown name, data or weights of another kind, FileNotFoundError for missing weights.
@@ -68,7 +71,10 @@ def build(
     if inputs not in (None, encoder.inputs):
         raise ValueError(f"backbone {backbone!r} takes {encoder.inputs} input channels, the data has {inputs}")
     made = NETWORKS[network]
-    return made(encoder, classes, width) if issubclass(made, MSNet) else made(encoder, classes)
+    net = made(encoder, classes, width) if issubclass(made, MSNet) else made(encoder, classes)
+    if deep_supervision:
+        net.supervise(classes)
+    return net
 
 
 def load(net: Network, path: str | Path) -> Network:
@@ -88,8 +94,15 @@ def start(net: Network, path: str | Path) -> str:
     state, own = weights.load(path), net.output1.state_dict(prefix="output1.")
     before, now = kind_of(state)[2], kind_of(own)[2]
     anew = before not in (0, now)
+    # those of deep supervision go with it; the file may have none, or this network
+    heads = {key: value for key, value in net.state_dict().items() if DEEP.match(key)}
+    of_file = {key: value for key, value in state.items() if DEEP.match(key)}
+    if anew or not of_file or not heads:
+        state = {key: value for key, value in state.items() if key not in of_file} | heads
     _fill(net, state | own if anew else state, Path(path), type(net).__name__)
-    return f"starts from {path}" + (f", its head (output1) anew: {now} classes, {before} in the file" if anew else "")
+    done = f", its head (output1) anew: {now} classes, {before} in the file" if anew else ""
+    done += ", those of deep supervision anew" if heads and (anew or not of_file) else ""
+    return f"starts from {path}{done}"
 
 
 def probabilities(logits: Tensor) -> Tensor:

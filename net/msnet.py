@@ -38,6 +38,7 @@ class MSNet(Network):
     def __init__(self, backbone: Backbone, classes: int = 1, width: int = WIDTH):
         super().__init__(backbone)
         channels, dims = backbone.channels, backbone.dims
+        self.decoded = dict.fromkeys(channels, width)
         conv = partial(conv_bn_relu, width=width, dims=dims)
         for kernel in self.boxes:
             self.add_module(f"conv_{kernel}", BoxView(kernel, width, dims))
@@ -58,7 +59,7 @@ class MSNet(Network):
             self.add_module(f"output{k}", conv(width))
         self.output1 = nn.Sequential(LAYERS[dims].conv(width, classes, 3, padding=1))
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
         self.require_shape(image.shape)
         features = self.resnet.features(image)
         units = {k: self.get_submodule(f"x{k}_dem_1")(x) if k in self.reduced else x for k, x in features.items()}
@@ -71,13 +72,15 @@ class MSNet(Network):
             for k, unit in units.items():
                 columns[k].append(unit)
 
-        y = self.x5_dem_5(features[DEEPEST])
+        y, deep = self.x5_dem_5(features[DEEPEST]), list[Tensor]()
         for k in (4, 3, 2, 1):
             # Official: a column leaves out the encoder's own feature, which the paper's figure adds.
             column = sum(columns[k][1:], columns[k][0])
             level = column if k == 4 else self.get_submodule(f"level{k}")(column)
             y = self.get_submodule(f"output{k}")(resize_like(y, level) + level)
-        return resize_like(y, image)
+            deep = self.deep(k, y) + deep
+        logits = resize_like(y, image)
+        return (logits, *deep) if deep else logits
 
     def _unit(self, step: int, k: int, units: dict[int, Tensor]) -> Tensor:
         return self.get_submodule(unit_name(k + step, k))(self.compare(units[k + 1], units[k]))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 
 from net.backbones import Backbone
-from net.blocks import neighbours
+from net.blocks import LAYERS, neighbours
 
 
 class Network(nn.Module):
@@ -14,13 +14,27 @@ class Network(nn.Module):
     Any size from the backbone's smallest up (64 a side for Res2Net-50); no sigmoid. The head is `output1`.
     """
 
+    decoded: dict[int, int]  # channels of the decoder's map of each level
     resnet: Backbone  # whichever it is: the original's checkpoints know it by this name
     output1: nn.Sequential
 
     def __init__(self, backbone: Backbone):
         super().__init__()
         self.resnet = backbone
+        self.supervised: tuple[int, ...] = ()
         self.register_load_state_dict_pre_hook(_strip_module_prefix)
+
+    def supervise(self, classes: int, levels: tuple[int, ...] = (2, 3)) -> None:
+        """Give these levels of the decoder heads of their own: in training `forward` gives their logits too, as
+        (level 1's, level 2's, level 3's), each of its level's size. nnU-Net has none at its deepest either.
+        """
+        self.supervised = levels
+        for k in levels:
+            self.add_module(f"deep{k}", LAYERS[self.resnet.dims].conv(self.decoded[k], classes, 1))
+
+    def deep(self, k: int, y: Tensor) -> list[Tensor]:
+        """The logits of the decoder's map of level k, if they are asked for."""
+        return [self.get_submodule(f"deep{k}")(y)] if self.training and k in self.supervised else []
 
     def foldable(self) -> Iterator[tuple[str, str]]:
         """Names of each convolution and of the BatchNorm that alone reads what it gives: the backbone's and its own."""

@@ -18,6 +18,7 @@ class UNet(Network):
     def __init__(self, backbone: Backbone, classes: int = 1):
         super().__init__(backbone)
         layers, channels, strides = LAYERS[backbone.dims], backbone.channels, backbone.strides
+        self.decoded = channels
         for k in (4, 3, 2, 1):
             step = tuple(deep // shallow for deep, shallow in zip(strides[k + 1], strides[k], strict=True))
             up = layers.transposed(channels[k + 1], channels[k], step, step)
@@ -27,13 +28,15 @@ class UNet(Network):
             self.add_module(f"level{k}", first.extend(conv_norm_leaky(channels[k], channels[k], backbone.dims)))
         self.output1 = nn.Sequential(layers.conv(channels[1], classes, 1))
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
         self.require_shape(image.shape)
         features = self.resnet.features(image)
-        y = features[5]
+        y, deep = features[5], list[Tensor]()
         for k in (4, 3, 2, 1):
             shallow, up = features[k], self.get_submodule(f"up{k}")(y)
             # of an odd side the deeper map had the half rounded up, and doubled it is one too long
             whole = (slice(None), slice(None), *map(slice, shallow.shape[2:]))
             y = self.get_submodule(f"level{k}")(torch.cat((up[whole], shallow), 1))
-        return resize_like(self.output1(y), image)
+            deep = self.deep(k, y) + deep
+        logits = resize_like(self.output1(y), image)
+        return (logits, *deep) if deep else logits

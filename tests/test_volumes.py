@@ -56,9 +56,10 @@ def flags(cfg: Config, *names: str) -> list[str]:
     return words
 
 
-@pytest.mark.parametrize("network", ["m2snet", "unet"])
-def test_a_fold_is_trained_predicted_on_its_own_grids_and_scored(task, network, capsys):
-    cfg = tiny(task, network=network, size=(0, 0, 0), strides=(), folds=3, val_fraction=0.25, probabilities=True)
+@pytest.mark.parametrize(("network", "deep"), [("m2snet", False), ("m2snet", True), ("unet", True)])
+def test_a_fold_is_trained_predicted_on_its_own_grids_and_scored(task, network, deep, capsys):
+    cfg = tiny(task, network=network, deep_supervision=deep, size=(0, 0, 0), strides=(), folds=3, val_fraction=0.25)
+    cfg = dataclasses.replace(cfg, probabilities=True)
     last = train.train(cfg)
     record = json.loads((last.parent / "config.json").read_text())["config"]
     assert record["spacing"] == [1, 1, 1] and record["inputs"] == 1 and min(record["size"]) > 0 and record["strides"]

@@ -114,9 +114,9 @@ class Volumes(Dataset):
         return [*map(torch.from_numpy, images)], VolumeCase(name, frame, grid, self.cfg, truth, frames)
 
     def collate(self, samples: Sequence[tuple[list[Tensor], VolumeCase]]) -> Any:
-        images, cases = zip(*samples, strict=True)
-        first, *others = map(torch.stack, zip(*images, strict=True))
-        return self._batch(first, list(cases), tuple(others))
+        ((images, case),) = samples  # stacked, a volume would be in memory twice
+        first, *others = (image[None] for image in images)
+        return self._batch(first, [case], tuple(others))
 
 
 def _likeliest(pred: Tensor) -> Tensor:

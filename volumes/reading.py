@@ -64,7 +64,10 @@ def normalised(volume: np.ndarray, intensity: Sequence[float] = ()) -> np.ndarra
     """
     if intensity:
         low, high, mean, std = intensity
-        return (np.clip(volume, low, high) - np.float32(mean)) / np.float32(std)
+        scaled = np.clip(volume, low, high)
+        scaled -= np.float32(mean)  # in place: a CT of 600 slices is as large as all else together
+        scaled /= np.float32(std)
+        return scaled
     return np.stack([_by_itself(channel) for channel in volume])
 
 
@@ -72,4 +75,6 @@ def _by_itself(channel: np.ndarray) -> np.ndarray:
     tissue = channel != 0
     inside = channel[tissue] if tissue.mean() < 1 - BACKGROUND and tissue.any() else channel
     mean, std = inside.mean(dtype=np.float64), inside.std(dtype=np.float64)
-    return (channel - np.float32(mean)) / np.float32(max(std, 1e-8))
+    scaled = channel - np.float32(mean)
+    scaled /= np.float32(max(std, 1e-8))
+    return scaled

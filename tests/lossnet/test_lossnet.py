@@ -176,3 +176,15 @@ def test_features_are_compared_by_a_kernel_as_by_pytorch_in_float32(device, dtyp
         found, expected = (torch.autograd.grad(1000 * value, x)[0] for value in (loss, exact))
         torch.testing.assert_close(found, expected, rtol=rounding, atol=1e-7)
         assert torch.equal(mean_squared(x, y), loss), "the same to the bit every time"
+
+
+def test_lower_levels_weigh_half_of_the_one_above_and_have_the_mask_at_their_size():
+    logits, mask = torch.randn(2, 3, 8, 8, 4), F.one_hot(torch.randint(3, (2, 8, 8, 4)), 3)
+    mask = mask.movedim(-1, 1).float()
+    lower = torch.randn(2, 3, 8, 8, 4), torch.randn(2, 3, 4, 2, 2)
+    criterion = Criterion({"dice": (1.0, dice_loss), "structure": (0.5, structure_loss)})
+    found = criterion(logits, mask, None, *lower)
+    small = mask[:, :, 1::2, 2::4, 1::2]
+    totals = [criterion(*each)["total"] for each in ((logits, mask), (lower[0], mask), (lower[1], small))]
+    assert found["total"].item() == pytest.approx(np.dot((4, 2, 1), totals).item() / 7, rel=1e-5)
+    assert found["dice"] == criterion(logits, mask)["dice"]

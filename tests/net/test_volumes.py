@@ -65,6 +65,22 @@ def test_a_checkpoint_tells_its_network_and_is_refused_by_another(name, tmp_path
             net.load(network(other), tmp_path / "model")
 
 
+@pytest.mark.parametrize("name", net.NETWORKS)
+def test_deep_supervision_gives_the_logits_of_levels_2_and_3_in_training_alone(name, tmp_path):
+    model = net.build(name, net.Volume(1, SMALL, FLAT), 2, width=8, deep_supervision=True)
+    logits = model(x := torch.randn(2, 1, 9, 33, 47))
+    assert [tuple(each.shape) for each in logits] == [(2, 2, 9, 33, 47), (2, 2, 9, 17, 24), (2, 2, 9, 9, 12)]
+    sum(each.square().mean() for each in logits).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    plain = net.build(name, net.Volume(1, SMALL, FLAT), 2, width=8)
+    torch.save(model.state_dict(), tmp_path / "deep")
+    torch.save(plain.state_dict(), tmp_path / "plain")
+    assert net.start(plain, tmp_path / "deep") == f"starts from {tmp_path / 'deep'}"
+    torch.testing.assert_close(plain.eval()(x), model.eval()(x))
+    assert "those of deep supervision anew" in net.start(model, tmp_path / "plain")
+    assert "those of deep supervision" not in net.start(model, tmp_path / "deep")
+
+
 def test_thick_slices_keep_their_axis_and_few_of_them_are_enough():
     flat = net.Volume(1, SMALL, ((1, 2, 2),) * 5)
     assert flat.smallest == (1, 64, 64)
