@@ -13,13 +13,13 @@ import json
 from pathlib import Path
 
 from files import write_file
-from tools.benchmark import loading, prediction, scoring, training, volumes
+from tools.benchmark import ct, loading, prediction, scoring, training, volumes
 from tools.benchmark.clock import machine
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("train", "predict", "load", "score", "volumes"))
+    parser.add_argument("what", choices=("train", "predict", "load", "score", "volumes", "ct"))
     parser.add_argument("--network", choices=("msnet", "m2snet"), default="m2snet")
     parser.add_argument("--batch", type=int, default=4, help="images of a training step")
     parser.add_argument("--size", type=int, default=352, help="side of the network's input")
@@ -34,6 +34,8 @@ def main() -> None:
         found |= prediction.measure(given.network, given.count, given.side, given.size)
     elif given.what == "load":
         found |= loading.measure(given.count)
+    elif given.what == "ct":
+        found |= ct.measure((512, 512, 600))
     elif given.what == "volumes":
         found |= volumes.measure()
     else:
