@@ -163,7 +163,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
                 state.epoch_over()
                 state.save(log)
             say(f"{datetime.now():%Y-%m-%d %H:%M:%S} | {line}", flush=True)
-    return folder / f"model-{cfg.epoch}"
+    return state.finished(choice.score)
 
 
 def held_out(pairs: list[Pair], cfg: Config, team: distributed.Team) -> Loader:

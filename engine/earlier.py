@@ -6,7 +6,17 @@ from pathlib import Path
 from engine.log import board
 
 # what a run leaves in its folder; what belongs together stays together
-LEFT = ("last.pt", "log.csv", "config.json", "packages.txt", "split.json", "plan.txt", "tensorboard", "model-*")
+LEFT = (
+    "last.pt",
+    "log.csv",
+    "config.json",
+    "packages.txt",
+    "split.json",
+    "plan.txt",
+    "model_card.md",
+    "tensorboard",
+    "model-*",
+)
 HALF = "before.part"  # where an earlier run is while it is being set aside
 
 

@@ -78,7 +78,7 @@ def load_and_cores() -> tuple[float, int]:
     running: list[float] = []
     with suppress(OSError, ValueError, IndexError):  # of Linux, which counts this process too
         for _ in range(5):
-            running.append(int(Path("/proc/loadavg").read_text().split()[3].split("/")[0]) - 1)
+            running.append(int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].split("/")[0]) - 1)
             time.sleep(0.005)
     load = statistics.median(running) if running else os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return load * cores / machines, cores

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from engine import checkpoint
+from engine.card import write_card
 from engine.distributed import Team
 from engine.log import Log
 
@@ -84,6 +85,14 @@ class State:
             # the defaults too, for code in which a field has gone
             content |= {"config": asdict(self.cfg), "defaults": asdict(type(self.cfg)()), "pairs": self.images}
             checkpoint.save(content, self.folder / "last.pt")
+
+    def finished(self, score: str) -> Path:
+        """The run's last checkpoint, with its card beside it; `score` is the name of what chose model-best."""
+        validated, last = self.best > float("-inf"), self.folder / f"model-{self.cfg.epoch}"
+        if self.team.writes:
+            chosen = "model-best" if (self.folder / "model-best").exists() else last.name
+            write_card(self.folder, chosen, f"{score} {self.best:.4f}" if validated else "")
+        return last
 
     def save_model(self, name: str, network: nn.Module) -> None:
         """Write the weights of `network` alone, as the original's checkpoints have them."""

@@ -1,5 +1,6 @@
 """A run's folder in place of a config file: what it was trained with is typed once."""
 
+import re
 import warnings
 
 import numpy as np
@@ -10,6 +11,7 @@ import test_score
 import train
 from configs import command_line, load, parse, print_anywhere
 from engine import checkpoint, record
+from engine.card import write_card
 from engine.machine import device
 from report.arguments import sets_of
 from tests.helpers import small
@@ -36,6 +38,9 @@ def test_a_runs_folder_predicts_and_scores_without_another_word(run, capsys):
         assert "small, 2 images, protocol pranet" in capsys.readouterr().out, "the run's own test sets and protocol"
     test_score.main([str(run), "--protocol", "binary"])
     assert "protocol binary" in capsys.readouterr().out, "flags rule over the record"
+    (run / "model-2").rename(run / "model-2.pth")
+    prediction_rgb.main([str(run), "--workers", "0"])
+    assert f"checkpoints: {run / 'model-2.pth'}" in capsys.readouterr().out
 
 
 def test_what_was_one_commands_is_no_setting_of_a_runs_folder(tmp_path):
@@ -109,3 +114,19 @@ def test_what_is_warned_about_is_a_line_without_code():
     ours = warnings.formatwarning("masks are named so", UserWarning, command_line.__file__, 7, "code")
     theirs = warnings.formatwarning("deprecated", UserWarning, "/usr/lib/other.py", 7, "code")
     assert ours == "NOTE: masks are named so\n" and "other.py:7: UserWarning" in theirs
+
+
+def test_a_finished_run_has_a_card_that_says_what_it_is_and_loads_it(run, monkeypatch):
+    card = (run / "model_card.md").read_text()
+    assert "# msnet on tiny, trained on" in card and "images: 6 to train on" in card
+    assert "| epoch | 2 |" in card and "Not validated" in card and "Licence" in card and "torch" in card
+    (code,) = re.findall(r"^```python\n(.*?)^```", card, flags=re.M | re.S)
+    found: dict = {"image": np.zeros((70, 80, 3), np.uint8)}
+    exec(code, found)
+    assert found["map"].shape == (70, 80), "the three lines work as they stand"
+
+
+def test_a_card_has_the_score_of_the_validation(run):
+    write_card(run, "model-best", "M_dice 0.9123")
+    card = (run / "model_card.md").read_text()
+    assert "held out of the training set: **M_dice 0.9123**, of `model-best`" in card and '/model-best")' in card

@@ -50,6 +50,7 @@ def test_a_run_keeps_the_epochs_past_two_thirds_and_the_last(polyp_folder, capsy
         "last.pt",
         "log.csv",
         "model-4",
+        "model_card.md",
         "packages.txt",
         "split.json",
         "tensorboard",
