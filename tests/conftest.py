@@ -33,7 +33,7 @@ def threads():
 
 
 @pytest.fixture(autouse=True, scope="session")
-def idle():
+def alone():
     """Nobody else computes: what a run says of a busy machine is no matter of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("engine.machine.load_and_cores", lambda: (0.0, os.cpu_count() or 1))
