@@ -14,7 +14,7 @@ MOST_CHANNELS = 256  # a pixel's channels lie in the registers of one program
 def usable(*tensors: Tensor) -> bool:
     """Whether kernels can take these: all dense, on one CUDA device, and of dtypes that Triton can build for it."""
     device = tensors[0].device
-    return device.type == "cuda" and all(
+    return tensors[0].is_cuda and all(
         x.device == device and dense(x) and x.dtype in DTYPES and _builds(device, x.dtype) for x in tensors
     )
 

@@ -20,7 +20,7 @@ def compare(a: Tensor, b: Tensor, views: Sequence[nn.Module] = ()) -> Tensor:
 
     What comes back has b's dtype: under autocast a resized map is float32, which the next convolution would cast.
     """
-    finer = torch.promote_types(a.dtype, b.dtype) == a.dtype
+    finer = a.dtype == b.dtype or torch.promote_types(a.dtype, b.dtype) == a.dtype
     if not captured() and finer and a.shape == b.shape and _alike(views):
         kernels = fused.usable(a, b) and fused.few_enough(a)
         if kernels or views:
