@@ -72,7 +72,8 @@ class MSNet(Network):
             for k, unit in units.items():
                 columns[k].append(unit)
 
-        y, deep = self.x5_dem_5(features[DEEPEST]), list[Tensor]()
+        y = self.x5_dem_5(features[DEEPEST])
+        deep: list[Tensor] = []
         for k in (4, 3, 2, 1):
             # Official: a column leaves out the encoder's own feature, which the paper's figure adds.
             column = sum(columns[k][1:], columns[k][0])

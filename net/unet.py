@@ -31,7 +31,8 @@ class UNet(Network):
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
         self.require_shape(image.shape)
         features = self.resnet.features(image)
-        y, deep = features[5], list[Tensor]()
+        y = features[5]
+        deep: list[Tensor] = []
         for k in (4, 3, 2, 1):
             shallow, up = features[k], self.get_submodule(f"up{k}")(y)
             # of an odd side the deeper map had the half rounded up, and doubled it is one too long
