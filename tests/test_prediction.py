@@ -237,7 +237,7 @@ def test_batches_and_bfloat16_change_maps_by_rounding_only(golden, tmp_path):
         "three": ["--test_batch", "3", "--workers", "2"],
         "bf16": ["--test_amp", "native-bf16"],
     }.items():
-        common = ["--network", "m2snet", "--snapshot", str(tmp_path / "model"), "--size", "128"]
+        common = ["--network", "m2snet", "--snapshot", str(tmp_path / "model"), "--size", "96"]
         prediction_rgb.main(
             [*common, "--images", str(GOLDEN / "images" / "test"), "--out", str(tmp_path / name), *flags]
         )
@@ -251,7 +251,7 @@ def test_views_are_averaged_and_a_mirrored_image_gets_the_mirrored_map():
     from engine.inference import Predictor
 
     torch.manual_seed(0)
-    network = net.build().eval()
+    network = net.build("msnet", "tiny").eval()
     images = torch.rand(2, 3, 64, 96)
     views = partial(Predictor, network, torch.device("cpu"))
     plain, mirrored = views(), views(flip=True)

@@ -100,7 +100,7 @@ def test_a_small_batch_can_be_overfitted(polyp_folder):
 def test_bfloat16_starts_close_to_float32(polyp_folder):
     first = {}
     for amp in ("off", "native-bf16"):
-        train.train(small(polyp_folder, backbone="res2net50", amp=amp, batch=6))
+        train.train(small(polyp_folder, network="m2snet", amp=amp, batch=6))
         first[amp] = losses(polyp_folder)[0]
     assert first["off"] != first["native-bf16"]
     assert first["off"] == pytest.approx(first["native-bf16"], rel=0.02)
