@@ -2,6 +2,7 @@
 
 Command: python train.py configs/demo_volume.py
 It makes the data, plans, trains from random weights, predicts and scores the volumes of fold 1, and draws them.
+Measured (2026-11-26): mean Dice .877 (organ .915, node .840) in 3 minutes 19 seconds on two cores, all of it together.
 """
 
 from configs import Config
