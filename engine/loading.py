@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from engine.machine import usable_cores
 from engine.stop import ignore_signals
 
 PATIENCE = 600  # seconds; a batch that has not come by then never will: a disk that hangs, a process that is stopped
@@ -25,8 +26,7 @@ SHARED = Path("/dev/shm")  # where Linux has the memory that processes share; a 
 
 def workers(wanted: int) -> int:
     """At most one reading process per core that this process may use; more only get in each other's way."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(wanted, cores)
+    return min(wanted, usable_cores())
 
 
 class Loader:

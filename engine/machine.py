@@ -58,10 +58,10 @@ def settle(threads: int, where: torch.device, say: Callable = print) -> None:
     PyTorch's threads wait for each other: on cores that others use, two take many times as long as one.
     """
     keep_memory()
-    load, cores = load_and_cores()
-    idle = max(1, round(cores - load))
     if where.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
         return
+    load, cores = load_and_cores()
+    idle = max(1, round(cores - load))
     if threads:
         torch.set_num_threads(idle if threads < 0 else threads)
     now = torch.get_num_threads()
@@ -71,10 +71,14 @@ def settle(threads: int, where: torch.device, say: Callable = print) -> None:
         say(f"NOTE: others keep {load:.1f} of {cores} cores busy; OMP_NUM_THREADS={idle} may be many times faster")
 
 
+def usable_cores() -> int:
+    """Cores that this process may use; a cluster gives fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def load_and_cores() -> tuple[float, int]:
     """(processes of others that compute just now, or did in the last minute; cores that this one may use)."""
-    machines = os.cpu_count() or 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machines
+    machines, cores = os.cpu_count() or 1, usable_cores()
     running: list[float] = []
     with suppress(OSError, ValueError, IndexError):  # of Linux, which counts this process too
         for _ in range(5):
