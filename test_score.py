@@ -17,7 +17,7 @@ from pathlib import Path
 from configs import Config, errors_in_one_line, fold_or_all, parse
 from files import group_of, require_writable
 from report import cases, layout, overview, published, scoring, tables
-from report.arguments import find_jobs
+from report.arguments import FLAGS, find_jobs
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,8 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "Score folders of maps.",
         arguments,
         "score",
-        gt={"metavar": "DIR", "help": "masks, or a test set, or a folder of test sets"},
-        pred={"metavar": "[NAME=]DIR", "action": "append", "default": [], "help": "maps of a method; may be repeated"},
+        **FLAGS,
         undefined={"choices": ("exclude", "propagate"), "default": "exclude", "help": "propagate: NaN as the original"},
         published={
             "choices": published.PRINTED,

@@ -3,12 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from configs import Config
 from files import are_of_patients, are_volumes, hold_out, is_bids, list_images, maps_of_fold, mask_folder, pairs_of
 from files.listing import LEFT_BEHIND, PICTURES, VOLUMES
 from files.names import without_masks
 from report import cases
+
+# what find_jobs looks for
+FLAGS: dict[str, dict[str, Any]] = {
+    "gt": {"metavar": "DIR", "help": "masks, or a test set, or a folder of test sets"},
+    "pred": {"metavar": "[NAME=]DIR", "action": "append", "default": [], "help": "maps of a method; may be repeated"},
+}
 
 
 def named_folder(text: str) -> tuple[str, Path]:

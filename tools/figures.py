@@ -21,7 +21,7 @@ from configs import Config, errors_in_one_line, parse
 from files import find_images, folders_of, read_image, require_apart, require_writable, whole_file
 from metrics import PROTOCOLS, lower_is_better
 from report import reading, scoring
-from report.arguments import find_jobs
+from report.arguments import FLAGS, find_jobs
 from report.cases import Job
 from report.drawing import chosen_of, colour_errors
 from report.tables import pooled
@@ -48,8 +48,7 @@ def main() -> None:
         "Draw curves, a scatter and the worst images of maps that are scored.",
         None,
         "score",
-        gt={"metavar": "DIR", "help": "masks, or a test set, or a folder of test sets"},
-        pred={"metavar": "[NAME=]DIR", "action": "append", "default": [], "help": "maps of a method; may be repeated"},
+        **FLAGS,
         out={"metavar": "DIR", "type": Path, "required": True, "help": "where the figures go"},
         images={"metavar": "DIR", "type": Path, "help": "images/, a test set, or a folder of them, laid out like --gt"},
         worst={"type": int, "default": 4, "help": "images in the panels [4]"},
