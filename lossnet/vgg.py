@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import weights
+from lossnet import features
 from lossnet.squares import mean_squared
 
 # its channels, 0 where it halves its maps. Not torchvision's: to import that takes as long as to import PyTorch
@@ -30,14 +31,15 @@ class LossNet(nn.Module):
 
     def __init__(self, weights: bool | str | Path | None = None):
         super().__init__()
-        features = _random_features()
+        layers = _random_features()
         if weights:
-            _load_features(features, "vgg16" if weights is True else weights)
-        self.blocks = nn.ModuleList(features[start:stop] for start, stop in SLICES)
+            _load_features(layers, "vgg16" if weights is True else weights)
+        self.blocks = nn.ModuleList(layers[start:stop] for start, stop in SLICES)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
         self.requires_grad_(False)
         self.eval()
+        self._cast: tuple[tuple, features.Blocks] = (), []  # of what, and what came of it
 
     def train(self, mode: bool = True) -> "LossNet":
         """Stays in evaluation mode, whatever the network that holds it is told."""
@@ -56,6 +58,8 @@ class LossNet(nn.Module):
         x = self._prepare(pred)
         with torch.no_grad():
             y = self._prepare(target)
+        if (dtype := features.half(x)) is not None:
+            return features.distance(x, y, self._in(dtype))
         loss = pred.new_zeros(())
         for block in self.blocks:
             x = block(x)
@@ -63,6 +67,13 @@ class LossNet(nn.Module):
                 y = block(y)
             loss = loss + mean_squared(x, y)
         return loss
+
+    def _in(self, dtype: torch.dtype) -> features.Blocks:
+        """The blocks' weights in `dtype`: frozen, so cast once, and again only if they were moved or written to."""
+        made_of = (dtype, *((weight.data_ptr(), weight._version) for weight in self.blocks.parameters()))
+        if self._cast[0] != made_of:
+            self._cast = made_of, features.cast(self.blocks, dtype)
+        return self._cast[1]
 
     def _prepare(self, maps: Tensor) -> Tensor:
         # normalising and resizing are linear, in either order the same: a grey map is resized once, not three times
