@@ -8,14 +8,20 @@ import torch
 from torch import Tensor
 
 DTYPES = {torch.float16, torch.bfloat16, torch.float32}
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 MOST_CHANNELS = 256  # a pixel's channels lie in the registers of one program
 
 
 def usable(*tensors: Tensor) -> bool:
     """Whether kernels can take these: all dense, on one CUDA device, and of dtypes that Triton can build for it."""
+    return built(*tensors) and all(map(dense, tensors))
+
+
+def built(*tensors: Tensor) -> bool:
+    """Whether there are kernels for these: on one CUDA device, and of dtypes that Triton can build for it."""
     device = tensors[0].device
     return tensors[0].is_cuda and all(
-        x.device == device and dense(x) and x.dtype in DTYPES and _builds(device, x.dtype) for x in tensors
+        x.device == device and x.dtype in DTYPES and _builds(device, x.dtype) for x in tensors
     )
 
 
@@ -31,8 +37,7 @@ def dense(x: Tensor) -> bool:
 
 def channels_last(x: Tensor) -> bool:
     """Whether the channels of x (N, C, *space) lie side by side; also of a map whose two layouts are one."""
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim])
+    return x.ndim in CHANNELS_LAST and x.is_contiguous(memory_format=CHANNELS_LAST[x.ndim])
 
 
 @cache

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+
+from net import normed
 
 Norm = nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
@@ -51,7 +53,17 @@ LAYERS = {
 def conv_bn_relu(channels: int, width: int, dims: int = 2) -> nn.Sequential:
     """Convolution of 3 a side with bias, BatchNorm, ReLU: (N, channels, *space) -> (N, width, *space)."""
     layers = LAYERS[dims]
-    return nn.Sequential(layers.conv(channels, width, 3, padding=1), layers.norm(width), nn.ReLU(inplace=True))
+    return ConvNormRelu(layers.conv(channels, width, 3, padding=1), layers.norm(width), nn.ReLU(inplace=True))
+
+
+class ConvNormRelu(nn.Sequential):
+    """The three in order; on a GPU in training the norm takes the bias in, and the ReLU with it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv: Any = self[0]
+        if not normed.usable(x, self[1]):
+            return super().forward(x)
+        return normed.norm_relu(conv._conv_forward(x, conv.weight, None), self[1], bias=conv.bias)
 
 
 def conv_norm_leaky(

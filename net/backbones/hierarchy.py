@@ -1,0 +1,108 @@
+"""The hierarchy of splits inside a Res2Net block, in training on a GPU: one step of autograd, in few passes.
+
+In PyTorch's operations each split is copied out of a wider map and its result into another, forward and backward, and
+a width of 26 or 52 is filled up to a multiple of 8 by each convolution anew. Here a split lies by itself from the start
+and is that wide already.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from net.normed import usable
+
+MULTIPLE = 8  # channels that a GPU's matrix units take at a time
+
+
+def takes(x: Tensor, norms: Sequence[nn.Module]) -> bool:
+    """Whether `hierarchy` can take x, what the block's first convolution gives, and all these norms."""
+    return all(usable(x, norm) for norm in norms)
+
+
+def hierarchy(x: Tensor, convs: Iterable[Any], norms: Sequence[nn.Module], stride: int, carries: bool) -> Tensor:
+    """What a block's last convolution takes: x (N, splits * width, H, W) through `convs`, at their stride.
+
+    norms: of x, then of what each convolution gives. carries: each split has the one before added, and the last is
+    passed on as it is; otherwise it is pooled.
+    """
+    weights = [conv.weight for conv in convs]
+    affine = [weight for norm in norms for weight in (norm.weight, norm.bias)]
+    return _Hierarchy.apply(x, norms, stride, carries, *weights, *affine)
+
+
+class _Hierarchy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, norms: Any, stride: int, carries: bool, *weights: Tensor) -> Tensor:
+        from fused.norm import Parts, forward, statistics  # here: Triton is not everywhere
+
+        kernels = [_filled(weight.to(x.dtype)) for weight in weights[: len(norms) - 1]]
+        channels, (height, width) = x.shape[1], x.shape[2:]
+        part = channels // len(norms)
+        splits = [_empty(x, len(kernel), height, width) for kernel in kernels]
+        out = _empty(x, channels, -(-height // stride), -(-width // stride))
+        *places, last = out.split(part, 1)
+        rest = last if carries else _empty(x, part, height, width)
+        seen = [statistics(x, norms[0], channels)]
+        forward(x, seen[0], Parts(part, (*splits, rest)))
+        if not carries:
+            last.copy_(F.avg_pool2d(rest, 3, stride, 1))
+
+        taken, given = splits[:1], []
+        for i, (kernel, norm, place) in enumerate(zip(kernels, norms[1:], places, strict=True)):
+            given.append(torch.conv2d(taken[i], kernel, stride=stride, padding=1))
+            seen.append(statistics(given[i], norm, part))
+            after = splits[i + 1 : i + 2]
+            carried = forward(given[i], seen[-1], Parts(part, (place,)), carry=after[0] if carries and after else None)
+            taken += after if carried is None else [carried]
+        ctx.stride, ctx.carries, ctx.count = stride, carries, len(kernels)
+        ctx.save_for_backward(x, None if carries else rest, *kernels, *taken, *given, *itertools.chain(*seen))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        from fused.norm import Parts, Seen, backward
+
+        x, rest, *kept = ctx.saved_tensors
+        kernels, taken, given = (kept[i * ctx.count : (i + 1) * ctx.count] for i in range(3))
+        of_x, *seen = (Seen(*found) for found in zip(*[iter(kept[3 * ctx.count :])] * 3, strict=True))
+        part, stride = x.shape[1] // (ctx.count + 1), [ctx.stride] * 2
+        *to_places, to_rest = _last(g).split(part, 1)
+        to_taken: list[Tensor] = []
+        to_weights: list[Tensor] = []
+        to_affine: list[Tensor] = []
+        for i in reversed(range(ctx.count)):
+            more = to_taken[0] if ctx.carries and to_taken else None
+            to_given, affine, _ = backward(given[i], seen[i], Parts(part, (to_places[i],)), more)
+            to_split, to_kernel, _ = torch.ops.aten.convolution_backward(
+                to_given, taken[i], kernels[i], None, stride, [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
+            )
+            to_taken = [_last(to_split), *to_taken]
+            to_weights = [_last(to_kernel[:part, :part]), *to_weights]
+            to_affine = [*affine, *to_affine]
+        if rest is not None:
+            to_rest = _last(
+                torch.ops.aten.avg_pool2d_backward(_last(to_rest), rest, [3, 3], stride, [1, 1], False, True, None)
+            )
+        to_x, affine, _ = backward(x, of_x, Parts(part, (*to_taken, to_rest)))
+        return to_x, None, None, None, *to_weights, *affine, *to_affine
+
+
+def _filled(kernel: Tensor) -> Tensor:
+    """A kernel (width, width, 3, 3) with zeros up to the next multiple."""
+    more = -len(kernel) % MULTIPLE
+    return _last(F.pad(kernel, (0, 0, 0, 0, 0, more, 0, more)) if more else kernel)
+
+
+def _empty(x: Tensor, channels: int, height: int, width: int) -> Tensor:
+    shape = len(x), channels, height, width
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+
+
+def _last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
