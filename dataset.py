@@ -172,6 +172,11 @@ class Batches(Sampler[list[Key]]):
         self.epoch, self.done = epoch, done
 
     @property
+    def epochs(self) -> int:
+        """As many as the run has."""
+        return self.cfg.epoch
+
+    @property
     def steps(self) -> int:
         """Batches of a whole epoch; the last may be smaller."""
         return -(-self.length // self.cfg.batch)

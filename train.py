@@ -105,15 +105,14 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     loader = Loader(data, data.collate, cfg.workers, size, device, say, batch_sampler=batches)
     log = Log(folder / "log.csv", state.resumed, team.writes, precision.skips, state.losses, criterion.names)
 
-    with Stop(cfg.walltime) as stop, closing(log), loader:
+    with Stop(cfg.walltime) as stop, closing(log), state.writer, loader:
         while state.epoch < cfg.epoch:
             epoch, shown = state.epoch, None
             lr = optim.learning_rate(cfg, epoch, state.done, batches.steps)
-            batches.start(epoch, state.done)
             network.train()
             title, seen, quiet = f"epoch {epoch + 1}/{cfg.epoch}", state.done * cfg.batch, None if team.writes else True
             with tqdm(total=len(data), initial=seen, desc=title, unit="image", disable=quiet) as bar:
-                for batch in loader:
+                for batch in loader.epoch(epoch, state.done):
                     image, mask, names, within = batch.to(device, layout)
                     lr = optim.learning_rate(cfg, epoch, state.done, batches.steps)
                     optim.set_learning_rate(optimiser, lr)
@@ -131,6 +130,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
                         bar.set_postfix_str(f"lr={lr:.6f} | loss={loss['total'].item():.6f}")
                     if reason := distributed.any_of(stop.reason):
                         state.save(log)
+                        state.writer.wait()
                         say(f"stopped by {stop.name(reason)} at step {state.step}; go on with --resume", flush=True)
                         sys.exit(reason)
                     if cfg.save_every and state.step % cfg.save_every == 0:

@@ -32,6 +32,8 @@ def workers(wanted: int) -> int:
 class Loader:
     """`with Loader(...) as loader: for batch in loader: ...`: a DataLoader whose troubles reach the user in one line.
 
+    `for batch in loader.epoch(number)` where a sampler has epochs to `start`.
+
     collate gives a NamedTuple of tensors and whatever else; batch_bytes is the size of the largest. Where all batches
     on their way would not fit the shared memory that is free, they come through pipes, which is said by `say`. Leaving
     the block ends the processes, which live as long as it. Whatever a process raises is raised here; ChildProcessError
@@ -49,6 +51,7 @@ class Loader:
         **batches: Any,
     ):
         """batches: batch_size or batch_sampler, as DataLoader takes them."""
+        self._begun: dict[tuple[int, int], Iterator[Any]] = {}  # epoch and batches behind it -> the rest
         self.count = len(data)  # type: ignore[arg-type] # images, where batches are of their indices
         processes = workers(wanted)
         shared = processes > 0 and enough_shared_memory(processes, batch_bytes, say)
@@ -86,7 +89,25 @@ class Loader:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
-        for batch in self._loader:
+        return self._read(iter(self._loader))
+
+    def epoch(self, number: int, done: int = 0) -> Iterator[Any]:
+        """The batches of an epoch but its first `done`. Behind the last one the next epoch's begin to be read.
+
+        They are then there when it begins; meanwhile the run saves and validates.
+        """
+        begun, self._begun = self._begun, {}
+        sampler: Any = self._loader.batch_sampler
+        if (number, done) not in begun:
+            sampler.start(number, done)
+            begun = {(number, done): iter(self._loader)}
+        yield from self._read(begun[number, done])
+        if number + 1 < sampler.epochs:
+            sampler.start(number + 1)
+            self._begun = {(number + 1, 0): iter(self._loader)}
+
+    def _read(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
             if isinstance(batch, Failure):
                 raise batch.error from RuntimeError(f"\n{batch.trace}")
             yield unpacked(batch)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from engine import checkpoint
+from engine.behind import Writer
 from engine.card import write_card
 from engine.distributed import Team
 from engine.log import Log
@@ -19,11 +20,12 @@ class State:
     """What is trained, how far it has come, its best validation score; `save` writes last.pt and `resume` reads it.
 
     cfg: the run's Config; images: names of what it trains on; trained: name -> what has a state_dict: network,
-    optimiser, scaler and, with averaged weights, ema (else None).
+    optimiser, scaler and, with averaged weights, ema (else None). Files are written by `writer`.
     """
 
     def __init__(self, folder: Path, team: Team, cfg: Any, images: list[str], trained: dict[str, Any]):
         self.folder, self.team, self.cfg, self.images = folder, team, cfg, images
+        self.writer = Writer(behind=team.device.type == "cuda")
         self.trained = {name: what for name, what in trained.items() if what is not None}
         self.epoch = 0  # whole epochs behind the run
         self.done = 0  # batches of the next one behind it
@@ -76,6 +78,7 @@ class State:
 
     def save(self, log: Log) -> None:
         """Write last.pt; FloatingPointError, and last.pt as it was, if a loss or a weight is not finite."""
+        self.writer.wait()
         log.flush()
         content: dict[str, Any] = {name: what.state_dict() for name, what in self.trained.items()}
         checkpoint.require_finite(content, self.step)
@@ -84,7 +87,7 @@ class State:
             content |= {"losses": log.sum_of(self.epoch + 1), "random": checkpoint.random_states()}
             # the defaults too, for code in which a field has gone
             content |= {"config": asdict(self.cfg), "defaults": asdict(type(self.cfg)()), "pairs": self.images}
-            checkpoint.save(content, self.folder / "last.pt")
+            self.writer.save(content, self.folder / "last.pt")
 
     def finished(self, score: str) -> Path:
         """The run's last checkpoint, with its card beside it; `score` is the name of what chose model-best."""
@@ -99,7 +102,7 @@ class State:
         weights = network.state_dict()
         checkpoint.require_finite({name: weights}, self.step)
         if self.team.writes:
-            checkpoint.save(weights, self.folder / name)
+            self.writer.save(weights, self.folder / name)
 
 
 def keeps(cfg: Any, epoch: int) -> bool:
