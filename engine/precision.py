@@ -88,8 +88,9 @@ class Precision:
         return norm
 
     def _norm(self, network: nn.Module) -> Tensor:
-        # an infinite limit clips nothing but measures
-        return nn.utils.clip_grad_norm_(network.parameters(), self.grad_clip or float("inf")).detach()
+        if self.grad_clip:
+            return nn.utils.clip_grad_norm_(network.parameters(), self.grad_clip).detach()
+        return nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None]).detach()
 
 
 def write_momentum(optimiser: torch.optim.Optimizer) -> None:

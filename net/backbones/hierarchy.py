@@ -38,7 +38,8 @@ def hierarchy(x: Tensor, convs: Iterable[Any], norms: Sequence[nn.Module], strid
 class _Hierarchy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, norms: Any, stride: int, carries: bool, *weights: Tensor) -> Tensor:
-        from fused.norm import Parts, forward, statistics  # here: Triton is not everywhere
+        from fused.average import average  # here: Triton is not everywhere
+        from fused.norm import Parts, forward, statistics
 
         kernels = [_filled(weight.to(x.dtype)) for weight in weights[: len(norms) - 1]]
         channels, (height, width) = x.shape[1], x.shape[2:]
@@ -50,7 +51,7 @@ class _Hierarchy(torch.autograd.Function):
         seen = [statistics(x, norms[0], channels)]
         forward(x, seen[0], Parts(part, (*splits, rest)))
         if not carries:
-            last.copy_(F.avg_pool2d(rest, 3, stride, 1))
+            average(rest, last, 3, stride, 1)
 
         taken, given = splits[:1], []
         for i, (kernel, norm, place) in enumerate(zip(kernels, norms[1:], places, strict=True)):
@@ -60,15 +61,16 @@ class _Hierarchy(torch.autograd.Function):
             carried = forward(given[i], seen[-1], Parts(part, (place,)), carry=after[0] if carries and after else None)
             taken += after if carried is None else [carried]
         ctx.stride, ctx.carries, ctx.count = stride, carries, len(kernels)
-        ctx.save_for_backward(x, None if carries else rest, *kernels, *taken, *given, *itertools.chain(*seen))
+        ctx.save_for_backward(x, *kernels, *taken, *given, *itertools.chain(*seen))
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        from fused.average import spread
         from fused.norm import Parts, Seen, backward
 
-        x, rest, *kept = ctx.saved_tensors
+        x, *kept = ctx.saved_tensors
         kernels, taken, given = (kept[i * ctx.count : (i + 1) * ctx.count] for i in range(3))
         of_x, *seen = (Seen(*found) for found in zip(*[iter(kept[3 * ctx.count :])] * 3, strict=True))
         part, stride = x.shape[1] // (ctx.count + 1), [ctx.stride] * 2
@@ -85,10 +87,8 @@ class _Hierarchy(torch.autograd.Function):
             to_taken = [_last(to_split), *to_taken]
             to_weights = [_last(to_kernel[:part, :part]), *to_weights]
             to_affine = [*affine, *to_affine]
-        if rest is not None:
-            to_rest = _last(
-                torch.ops.aten.avg_pool2d_backward(_last(to_rest), rest, [3, 3], stride, [1, 1], False, True, None)
-            )
+        if not ctx.carries:
+            to_rest = spread(to_rest, _empty(x, part, *x.shape[2:]), 3, ctx.stride, 1)
         to_x, affine, _ = backward(x, of_x, Parts(part, (*to_taken, to_rest)))
         return to_x, None, None, None, *to_weights, *affine, *to_affine
 

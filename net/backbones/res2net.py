@@ -4,15 +4,13 @@ The same network as timm's `res2net50d`, with the key names of the published Ima
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from net.backbones import IMAGENET, Backbone
 from net.backbones.hierarchy import hierarchy, takes
+from net.backbones.pool import AvgPool
 from net.blocks import neighbours
 from net.normed import norm_relu
 
@@ -39,7 +37,7 @@ class Bottle2neck(nn.Module):
         self.conv3 = nn.Conv2d(width * SCALE, planes * EXPANSION, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(planes * EXPANSION)
         self.relu = nn.ReLU(inplace=True)
-        self.pool = nn.AvgPool2d(3, stride, padding=1)
+        self.pool = AvgPool(3, stride, padding=1)
         self.downsample: nn.Sequential | None = None
         if first:
             pool = AvgPool(stride, stride, ceil_mode=True, count_include_pad=False)
@@ -64,33 +62,6 @@ class Bottle2neck(nn.Module):
             outs.append(self.relu(bn(conv(carried))))
         outs.append(self.pool(last) if self.first else last)
         return torch.cat(outs, dim=1)
-
-
-class AvgPool(nn.AvgPool2d):
-    """The same, but for the way back of four to one, which takes PyTorch ten times as long as to write it down."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        halves = self.stride == 2 and not any(side % 2 for side in x.shape[2:])
-        if x.is_cuda and halves and not torch.compiler.is_compiling():
-            return _MeanOfFour.apply(x)
-        return super().forward(x)
-
-
-class _MeanOfFour(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, 2)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> Tensor:
-        n, channels, height, width = g.shape
-        to_x = torch.empty(
-            (n, channels, 2 * height, 2 * width), dtype=g.dtype, device=g.device, memory_format=torch.channels_last
-        )
-        fours = to_x.unflatten(3, (width, 2)).unflatten(2, (height, 2))
-        torch.mul(g[:, :, :, None, :, None].expand_as(fours), 0.25, out=fours)
-        return to_x
 
 
 class Res2Net50(Backbone):

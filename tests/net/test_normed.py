@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import fused
-from net.backbones.res2net import AvgPool, Bottle2neck, _MeanOfFour
+from net.backbones.pool import AvgPool
+from net.backbones.res2net import Bottle2neck
 from net.blocks import conv_bn_relu
 from net.normed import norm_relu, usable
 
@@ -141,19 +142,17 @@ def test_what_no_kernel_takes_is_computed_as_ever(device):
     torch.testing.assert_close(norm_relu(x, norm, x, norm.bias), (norm(x + norm.bias.view(-1, 1, 1)) + x).relu())
 
 
-def test_four_pixels_to_one_goes_back_as_pytorch_does(device):
-    x = image(2, 8, 4, 6).to(device)
-    results = []
-    for pool in (_MeanOfFour.apply, nn.AvgPool2d(2)):
-        leaf = x.clone().requires_grad_()
-        out = pool(leaf)
-        out.backward(out.detach() ** 2)
-        results.append((out.detach(), leaf.grad))
-    torch.testing.assert_close(*results, rtol=0, atol=0)
-
-
-@pytest.mark.gpu
-def test_an_odd_side_is_pooled_as_pytorch_pools_it():
-    x = image(2, 8, 5, 6).cuda()
-    how = {"ceil_mode": True, "count_include_pad": False}
-    torch.testing.assert_close(AvgPool(2, 2, **how)(x), nn.AvgPool2d(2, 2, **how)(x), rtol=0, atol=0)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(
+    ("window", "side"),
+    [((2, 2, 0), (4, 6)), ((2, 2, 0), (5, 6)), ((3, 1, 1), (5, 7)), ((3, 2, 1), (5, 8)), ((3, 2, 1), (6, 9))],
+    ids=str,
+)
+def test_average_pooling_is_what_pytorch_gives(device, window, side, dtype):
+    """An odd side that a window of two does not fill is left to PyTorch."""
+    ceil = {"ceil_mode": True, "count_include_pad": False} if window[2] == 0 else {}
+    x, results = image(2, 24, *side, dtype=dtype), []
+    for pool, where, kind in ((AvgPool, device, dtype), (nn.AvgPool2d, "cpu", torch.float64)):
+        leaf = x.to(where, kind).requires_grad_()
+        results.append(differentiated(pool(*window, **ceil)(leaf), [leaf], nn.Identity()))
+    require_near(*results, dtype)
