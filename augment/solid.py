@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
 TURN, SCALE = 0.2, 0.2  # how often
 THICK = 3  # times as long as the others, an axis is one of slices: nothing turns out of them
@@ -54,6 +55,8 @@ def patch_of(
     from scipy import ndimage
 
     offset = centre - matrix @ half
+    if not (matrix - np.diag(scales := np.diag(matrix))).any():
+        matrix = scales  # of which scipy knows that each axis is read by itself
 
     def moved(channel: np.ndarray, order: int, border: float) -> np.ndarray:
         return ndimage.affine_transform(channel, matrix, offset, tuple(size), order=order, mode="constant", cval=border)
@@ -65,11 +68,11 @@ def _cut(volume: np.ndarray, start: np.ndarray, size: Sequence[int], outside: in
     space = volume.shape[1:]
     low, high = np.maximum(start, 0), np.minimum(start + size, space)
     x, y, z = (slice(a, max(a, b)) for a, b in zip(low, high))
-    inside = volume[:, x, y, z]
-    around = [(0, 0)] + [(int(a - s), int(s + n - max(a, b))) for a, b, s, n in zip(low, high, start, size)]
-    if not any(map(any, around)):
-        return inside.copy()
-    return np.concatenate((np.pad(inside[:-1], around), np.pad(inside[-1:], around, constant_values=outside)))
+    patch = np.zeros((len(volume), *size), volume.dtype)
+    patch[-1] = outside
+    i, j, k = (slice(part.start - s, part.stop - s) for part, s in zip((x, y, z), start))
+    patch[:, i, j, k] = volume[:, x, y, z]
+    return patch
 
 
 # -------------------------------------------------------------------------------------------------------- appearance
@@ -108,7 +111,7 @@ def low_resolution(image: np.ndarray, rng: np.random.Generator, probability: flo
     if rng.random() >= probability:
         return image
     chosen = [(rng.random() < 0.5, rng.uniform(0.5, 1)) for _ in image]
-    return np.stack([_coarser(x, scale) if yes else x for x, (yes, scale) in zip(image, chosen)])
+    return np.stack([coarser(x, scale) if yes else x for x, (yes, scale) in zip(image, chosen)])
 
 
 def gamma(image: np.ndarray, rng: np.random.Generator, largest: float) -> np.ndarray:
@@ -129,11 +132,20 @@ def _to_the_power(x: np.ndarray, power: float) -> np.ndarray:
     return (bent - bent.mean()) / max(float(bent.std()), 1e-7) * std + mean
 
 
-def _coarser(x: np.ndarray, scale: float) -> np.ndarray:
+def coarser(x: np.ndarray, scale: float) -> np.ndarray:
+    """x (X, Y, Z) float32, down and up by a matrix for each axis: scipy sums 64 voxels for each of them."""
+    found = torch.from_numpy(np.ascontiguousarray(x))
+    for side in x.shape:  # the axis in front goes behind the others: three times, and they are as they were
+        found = torch.tensordot(found, _down_and_up(side, max(1, round(side * scale))).to(found.dtype), ([0], [1]))
+    return found.numpy()
+
+
+def _down_and_up(side: int, coarse: int) -> torch.Tensor:
+    """(side, side) float64: along an axis, to `coarse` voxels by the nearest and back by a cubic spline."""
     from scipy import ndimage
 
-    coarse = ndimage.zoom(x, [max(1, round(side * scale)) / side for side in x.shape], order=0)
-    return ndimage.zoom(coarse, np.array(x.shape) / coarse.shape, order=3, mode="nearest", grid_mode=True)
+    down = ndimage.zoom(np.eye(side), (coarse / side, 1), order=0)
+    return torch.from_numpy(ndimage.zoom(down, (side / coarse, 1), order=3, mode="nearest", grid_mode=True))
 
 
 def _each(factors: np.ndarray) -> np.ndarray:

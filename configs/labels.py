@@ -84,7 +84,10 @@ class Labels:
 
     def image(self, indices: np.ndarray) -> np.ndarray:
         """(...) uint8 of the classes' indices (...): each pixel the grey value of its class."""
-        return np.asarray(self.values, np.uint8)[indices]
+        found, values = np.empty_like(indices, np.uint8), np.asarray(self.values, np.uint8)
+        for to, of in zip(found, indices, strict=True):  # row by row, or plane: numpy takes eight bytes for an index
+            to[...] = values[of]
+        return found
 
 
 def _require(field: str, found: int | Sequence[object], holds: bool, expected: str) -> None:

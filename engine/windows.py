@@ -59,7 +59,7 @@ class WindowPredictor:
         # the sum of all windows' weights is the product of those of each axis: their places are a lattice
         sums = [total(of_axis, s, side) for of_axis, s, side in zip(weights, starts, volume.shape[1:], strict=True)]
         weight = _outer(weights)
-        plane = slice(short[1] // 2, short[1] // 2 + space[1]), slice(short[2] // 2, short[2] // 2 + space[2])
+        rows, columns = (slice(short[axis] // 2, short[axis] // 2 + space[axis]) for axis in (1, 2))
         held: Tensor | None = None
         for i, first in enumerate(starts[0]):
             for places_in, maps in self._windows(volume, first, starts[1], starts[2]):
@@ -69,12 +69,19 @@ class WindowPredictor:
                     held[:, :, second : second + self.size[1], third : third + self.size[2]] += pred * weight
             assert held is not None
             end = starts[0][i + 1] if i + 1 < len(starts[0]) else first + self.size[0]
-            ready = held[:, : end - first] / _outer([sums[0][first:end], sums[1], sums[2]])
             # the padding in front of a short volume, and behind it, is none of it
             low, high = max(first, short[0] // 2), min(end, short[0] // 2 + space[0])
-            yield ready[:, low - first : high - first, plane[0], plane[1]]
+            # plane by plane: a slab of a CT is half as large as the CT, and one more is memory
+            ready = torch.empty(held.shape[0], high - low, *space[1:])
+            for i in range(low, high):
+                of_plane = sums[0][i] * sums[1][rows, None] * sums[2][columns]
+                torch.div(held[:, i - first, rows, columns], of_plane, out=ready[:, i - low])
+            yield ready
             del ready  # a slab less, while the next windows are computed
-            held = torch.cat((held[:, end - first :], torch.zeros_like(held[:, : end - first])), 1)
+            kept = self.size[0] - (end - first)
+            for i in range(kept):
+                held[:, i] = held[:, i + end - first]
+            held[:, kept:] = 0
 
     def _windows(
         self, volume: Tensor, first: int, seconds: Sequence[int], thirds: Sequence[int]

@@ -57,29 +57,29 @@ def read_voxels(path: str | Path, as_stored: bool = False) -> tuple[np.ndarray, 
             raise ValueError(
                 f"{path} is {by(image.shape)} voxels; expected at most {MOST_VOXELS}: cut it, or resample it"
             )
-        array = np.empty(image.shape, image.get_data_dtype(), "F")
         stored: Any = image.dataobj  # the image's own header has forgotten these
+        kind, scaled = image.get_data_dtype(), (stored.slope, stored.inter) != (1, 0)
+        array = np.empty(image.shape, kind if as_stored and not scaled else np.float32, "F")
         stream.seek(stored.offset)
-        _fill(array, stream)
+        with np.errstate(all="ignore"):  # what float32 cannot hold is infinite, and refused as such
+            _fill(array, stream, kind)
+            if scaled:
+                array *= np.float32(stored.slope)
+                array += np.float32(stored.inter)
         while stream.read(CHUNK):  # the checksum of a packed file is at its end
             pass
-    scaled = (stored.slope, stored.inter) != (1, 0)
-    with np.errstate(all="ignore"):  # what float32 cannot hold is infinite, and refused as such
-        if scaled or not as_stored:
-            array = array.astype(np.float32, copy=False)
-        if scaled:
-            array *= np.float32(stored.slope)
-            array += np.float32(stored.inter)
     return array.reshape(array.shape[: 4 if array.ndim > 3 and array.shape[3] > 1 else 3], order="F"), grid
 
 
-def _fill(array: np.ndarray, stream: Any) -> None:
-    """Read an array's bytes. Not nibabel's: of a packed file that has the voxels in memory four times."""
-    bytes_ = array.reshape(-1, order="F").view(np.uint8)
-    for start in range(0, len(bytes_), CHUNK):
-        piece = bytes_[start : start + CHUNK]
-        if (got := stream.readinto(piece)) < len(piece):
-            raise ValueError(f"it ends after {start + got} of {len(bytes_)} bytes of voxels")
+def _fill(array: np.ndarray, stream: Any, kind: np.dtype) -> None:
+    """Read an array's values, stored as `kind`. Not nibabel's: of a packed file that has them in memory four times."""
+    values, size = array.reshape(-1, order="F"), kind.itemsize
+    buffer = np.empty(CHUNK // size, kind)  # a volume that becomes float32 is never there as it was stored
+    for start in range(0, len(values), len(buffer)):
+        piece = buffer[: len(values) - start]
+        if (got := stream.readinto(piece.view(np.uint8))) < piece.nbytes:
+            raise ValueError(f"it ends after {start * size + got} of {len(values) * size} bytes of voxels")
+        values[start : start + len(piece)] = piece
 
 
 @contextmanager

@@ -80,12 +80,12 @@ def write_volume(path: str | Path, array: np.ndarray, grid: Grid) -> None:
     if array.shape != tuple(grid.shape) or not str(path).endswith(SUFFIXES):
         raise ValueError(f"{path}: {by(array.shape)} values for a grid of {by(grid.shape)}; expected .nii.gz or .nii")
     if array.dtype.kind == "f":
-        array = array.astype(np.float32)
+        array = array.astype(np.float32, copy=False)
     else:
         low, high = array.min(), array.max()
         if low < 0 or high > 65535:
             raise ValueError(f"{path}: labels from {low} to {high}; expected 0..65535")
-        array = array.astype(np.uint8 if high < 256 else np.uint16)
+        array = array.astype(np.uint8 if high < 256 else np.uint16, copy=False)
     image = nibabel.Nifti1Image(array, grid.affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(grid.affine, grid.space)

@@ -158,6 +158,8 @@ def _fill(module: nn.Module, state: dict[str, Tensor], path: Path, what: str) ->
         module.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit {what}: {_difference(module, state)}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit {what}: {error}") from error
 
 
 def backbone_of(state: Collection[str]) -> str:

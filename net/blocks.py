@@ -11,7 +11,7 @@ from torch.distributed.nn.functional import all_reduce
 
 from net import normed
 
-Norm = nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
+Norm = nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm | nn.InstanceNorm2d | nn.InstanceNorm3d
 
 
 class Layers(NamedTuple):
@@ -20,7 +20,7 @@ class Layers(NamedTuple):
     conv: Callable[..., nn.Conv2d | nn.Conv3d]
     transposed: Callable[..., nn.ConvTranspose2d | nn.ConvTranspose3d]
     norm: Callable[..., nn.BatchNorm2d | nn.BatchNorm3d]
-    instance_norm: Callable[..., nn.Module]
+    instance_norm: Callable[..., nn.InstanceNorm2d | nn.InstanceNorm3d]
     box_sum: Callable[[Tensor, int], Tensor]
     interpolation: str
 
@@ -102,28 +102,34 @@ class BoxView(nn.Module):
     outside). It is computed once and takes `width` affine maps; a dense convolution would cost width^2 times the
     multiply-adds. One view serves all ten units and both inputs; its BatchNorm sees its inputs in the order of the
     calls.
+
+    In 3D, which is ours, each volume is standardised by itself, in training as in prediction: the running statistics of
+    one BatchNorm mix twenty maps of other scales, and are none of theirs.
     """
+
+    norm: Norm
 
     def __init__(self, kernel: int, width: int, dims: int = 2):
         super().__init__()
         self.kernel, self.dims = kernel, dims
-        self.norm = LAYERS[dims].norm(width)
+        self.norm = LAYERS[dims].norm(width) if dims == 2 else LAYERS[dims].instance_norm(width, affine=True)
         self.register_load_state_dict_pre_hook(_drop_ones_kernel)
+        self.register_load_state_dict_pre_hook(_refuse_running_statistics)
 
     def forward(self, x: Tensor) -> Tensor:
         # float32 even under autocast: the sum of 64 x 25 activations overflows float16
         total = x.sum(1, keepdim=True, dtype=at_least_float32(x.dtype))
         normal = LAYERS[self.dims].box_sum(total, self.kernel)
-        if self.norm.training:
-            normal = standardised(normal.view(1, 1, -1), [self.norm])[0].view(normal.shape).to(x.dtype)
+        if by_own_statistics(self.norm):
+            normal = standardised(rows(normal[None, None], self.norm), [self.norm])[0].view(normal.shape).to(x.dtype)
         channel = (1, -1) + (1,) * self.dims
         scale, shift = (of_channels.view(channel).to(normal.dtype) for of_channels in self.affine())
         return torch.addcmul(shift, normal, scale).relu_().to(x.dtype)
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """Scale and shift (width,) of the one map, which in training is standardised first."""
+        """Scale and shift (width,) of the one map, which is standardised first where `by_own_statistics`."""
         norm = self.norm
-        if norm.training:
+        if by_own_statistics(norm):
             return norm.weight, norm.bias
         # the running statistics of the 64 channels are equal only up to how they were trained
         assert norm.running_mean is not None and norm.running_var is not None
@@ -135,8 +141,21 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     return dtype if dtype == torch.float64 else torch.float32
 
 
+def by_own_statistics(norm: Norm) -> bool:
+    """Whether a map is standardised by its own mean and variance now, not by running ones."""
+    return norm.training or norm.running_mean is None
+
+
+def rows(boxes: Tensor, norm: Norm) -> Tensor:
+    """(views, rows, n) of maps (views, inputs, N, 1, *space): what has a mean together is a row.
+
+    That is an input with all its N maps, or where there are no running statistics each map.
+    """
+    return boxes.flatten(2) if norm.track_running_stats else boxes.flatten(3).flatten(1, 2)
+
+
 def standardised(boxes: Tensor, norms: Sequence[Norm]) -> tuple[Tensor, Tensor, Tensor | int]:
-    """Maps (views, inputs, n) with mean 0 and variance 1 over n, what they were scaled by, and n over all processes.
+    """Maps (views, rows, n) with mean 0 and variance 1 over n, what they were scaled by, and n over all processes.
 
     The norm of each view, all alike, enters its inputs' statistics into its running ones, one input after the other.
     """
@@ -144,8 +163,9 @@ def standardised(boxes: Tensor, norms: Sequence[Norm]) -> tuple[Tensor, Tensor, 
     n: Tensor | int = boxes.shape[2]
     if isinstance(norms[0], nn.SyncBatchNorm):
         mean, var, n = _over_all_processes(mean, var, boxes.shape[2])
-    with torch.no_grad():
-        _track(norms, mean.flatten(1), (var * (n / (n - 1))).flatten(1))
+    if norms[0].track_running_stats:
+        with torch.no_grad():
+            _track(norms, mean.flatten(1), (var * (n / (n - 1))).flatten(1))
     scale = torch.rsqrt(var + norms[0].eps)
     return (boxes - mean) * scale, scale, n
 
@@ -180,3 +200,13 @@ def _drop_ones_kernel(module: nn.Module, state_dict: dict, prefix: str, *_: obje
                 f"checkpoint entry {prefix}{name} is not constant {constant}: M2SNet's fixed filter is all ones "
                 "without bias; this checkpoint was trained with another network"
             )
+
+
+def _refuse_running_statistics(module: nn.Module, state_dict: dict, prefix: str, *_: object) -> None:
+    """Weights of volumes trained while a view was standardised over the batch would give other maps without a word."""
+    assert isinstance(module, BoxView)
+    if not module.norm.track_running_stats and prefix + "norm.running_var" in state_dict:
+        raise ValueError(
+            f"its {prefix}norm has running statistics: trained before M2SNet's views of volumes were standardised by "
+            "each volume's own; train it anew"
+        )

@@ -12,7 +12,7 @@ from torch.distributed.nn.functional import all_reduce
 
 import fused
 from net import pair
-from net.blocks import LAYERS, BoxView, captured, standardised
+from net.blocks import LAYERS, BoxView, by_own_statistics, captured, rows, standardised
 
 
 def compare(a: Tensor, b: Tensor, views: Sequence[nn.Module] = ()) -> Tensor:
@@ -60,8 +60,9 @@ class _Compared(torch.autograd.Function):
         if affine is not None:
             maps = _boxes(ctx.steps.channel_sums(a, b), views)
             wide = maps, affine
-            if views[0].norm.training:
-                flat, scale, ctx.count = standardised(maps.flatten(2), [view.norm for view in views])
+            norms = [view.norm for view in views]
+            if by_own_statistics(norms[0]):
+                flat, scale, ctx.count = standardised(rows(maps, norms[0]), norms)
                 maps = flat.view(maps.shape)
                 # small numbers, so the operations of a wide map take its dtype; a kernel computes in float32 anyway
                 wide = (maps, affine) if kernels else (maps.to(a.dtype), affine.to(a.dtype))
@@ -78,7 +79,8 @@ class _Compared(torch.autograd.Function):
         if ctx.views:
             to_maps, to_affine = ctx.steps.view_gradients(g, *seen)
             if scale is not None:
-                to_maps = _unstandardised(to_maps.flatten(2), maps.flatten(2), scale, ctx.count).view(maps.shape)
+                to_maps, flat = (rows(x, ctx.views[0].norm) for x in (to_maps, maps))
+                to_maps = _unstandardised(to_maps, flat, scale, ctx.count).view(maps.shape)
             # a box of zeros outside is its own transpose
             first, *others = (_box_sum(x.flatten(0, 1), view) for x, view in zip(to_maps, ctx.views))
             to_sums = sum(others, start=first)
@@ -102,7 +104,7 @@ def _boxes(sums: Tensor, views: Sequence[BoxView]) -> Tensor:
 
 
 def _unstandardised(g: Tensor, maps: Tensor, scale: Tensor, count: Tensor | int) -> Tensor:
-    """Gradient of what `standardised` was given, where g is that of its maps, all (views, inputs, n)."""
+    """Gradient of what `standardised` was given, where g is that of its maps, all (views, rows, n)."""
     means = torch.stack((g.mean(2, keepdim=True), (g * maps).mean(2, keepdim=True)))
     if isinstance(count, Tensor):
         means = all_reduce(means * (g.shape[2] / count))

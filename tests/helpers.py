@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import tracemalloc
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -144,6 +145,16 @@ class Bar:
 
     def update(self, count):
         self.done += count
+
+
+def memory_of(work: Callable[[], object]) -> int:
+    """Bytes that numpy and Python hold at most while `work` is done a second time; PyTorch's are not counted."""
+    work()  # what is imported and cached on the way
+    tracemalloc.start()
+    work()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
 
 
 def require_equal_to_dense(view: nn.Module, dense: nn.Module, x: Tensor, conv: Callable[..., Tensor]) -> None:

@@ -49,7 +49,11 @@ class VolumeCase(NamedTuple):
         there = self.frame.planes_back(pred)
         if self.cfg.probabilities:
             return np.stack([self.frame.back(channel) for channel in torch.cat(list(there), 1).numpy()])
-        return self.frame.back(torch.cat([_likeliest(part) for part in there]).numpy())
+        found, done = np.empty(self.frame.turned, np.uint8), 0
+        for part in map(_likeliest, there):  # a loop over slabs would keep one while the next is made
+            found[done : done + len(part)] = part.numpy()
+            done += len(part)
+        return self.frame.back(found)
 
     def maps(self, pred: Iterator[Tensor]) -> list[np.ndarray]:
         """Of each class (X, Y, Z) bool, as they are written and scored."""
@@ -121,4 +125,7 @@ class Volumes(Dataset):
 
 def _likeliest(pred: Tensor) -> Tensor:
     """(*space) uint8 of probabilities (classes, *space)."""
-    return (pred.argmax(0) if len(pred) > 1 else pred[0] >= 0.5).to(torch.uint8)
+    found = torch.empty(pred.shape[1:], dtype=torch.uint8)
+    for i, plane in enumerate(pred.unbind(1)):  # argmax takes eight bytes a voxel
+        found[i] = plane.argmax(0) if len(plane) > 1 else plane[0] >= 0.5
+    return found

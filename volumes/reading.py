@@ -24,8 +24,12 @@ def read_images(channels: Sequence[Path], cfgs: Sequence[Config]) -> tuple[list[
     if cfgs[0].inputs and len(volume) != cfgs[0].inputs:
         raise ValueError(f"{channels[0]} has {len(volume)} channels; expected {cfgs[0].inputs}, as the others (inputs)")
     frames = [frame_of(grid, cfg.spacing) for cfg in cfgs]
-    each = zip(frames, cfgs, strict=True)
-    return [(frame.forward(normalised(volume, cfg.intensity)), frame) for frame, cfg in each], grid
+    found = []
+    for i, (frame, cfg) in enumerate(zip(frames, cfgs, strict=True), start=1):
+        # the last one may change what was read: a CT of 600 slices is as large as all else together
+        mine = volume if i == len(cfgs) else volume.copy("K")
+        found.append((frame.forward(normalise(mine, cfg.intensity)), frame))
+    return found, grid
 
 
 def read_indices(pair: Pair, labels: Labels, grid: Grid) -> np.ndarray:
@@ -56,25 +60,26 @@ def planes(indices: np.ndarray, labels: Labels) -> np.ndarray:
     return np.stack([indices == (c if labels.several else 1) for c in range(labels.count)])
 
 
-def normalised(volume: np.ndarray, intensity: Sequence[float] = ()) -> np.ndarray:
-    """(C, X, Y, Z) float32 with a mean near 0 and a std near 1.
+def normalise(volume: np.ndarray, intensity: Sequence[float] = ()) -> np.ndarray:
+    """`volume` (C, X, Y, Z) float32, changed to a mean near 0 and a std near 1.
 
     CT has one scale: cut at the lowest and highest, less the mean, over the std, all four of a training set. MR has
     none: each channel by its own mean and std, over what is not 0 where a quarter of it is.
     """
     if intensity:
         low, high, mean, std = intensity
-        scaled = np.clip(volume, low, high)
-        scaled -= np.float32(mean)  # in place: a CT of 600 slices is as large as all else together
-        scaled /= np.float32(std)
-        return scaled
-    return np.stack([_by_itself(channel) for channel in volume])
+        np.clip(volume, low, high, out=volume)
+        volume -= np.float32(mean)
+        volume /= np.float32(std)
+    else:
+        for channel in volume:
+            _by_itself(channel)
+    return volume
 
 
-def _by_itself(channel: np.ndarray) -> np.ndarray:
+def _by_itself(channel: np.ndarray) -> None:
     tissue = channel != 0
     inside = channel[tissue] if tissue.mean() < 1 - BACKGROUND and tissue.any() else channel
     mean, std = inside.mean(dtype=np.float64), inside.std(dtype=np.float64)
-    scaled = channel - np.float32(mean)
-    scaled /= np.float32(max(std, 1e-8))
-    return scaled
+    channel -= np.float32(mean)
+    channel /= np.float32(max(std, 1e-8))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from augment.solid import APPEARANCE, motion, patch_of
+from augment.solid import APPEARANCE, coarser, motion, patch_of
 
 
 def drawn(make, holds, seeds=range(200)):
@@ -88,3 +88,22 @@ def test_gamma_keeps_mean_and_std_and_the_order_of_intensities(rng):
     assert (np.argsort(bent.ravel()) == np.argsort(image.ravel())).all()
     flat = np.zeros((1, 4, 4, 4), np.float32)
     assert all(np.isfinite(APPEARANCE["gamma"](flat, np.random.default_rng(i), 0.5)).all() for i in range(20))
+
+
+@pytest.mark.parametrize(("shape", "scale"), [((12, 9, 15), 0.5), ((7, 1, 10), 0.83), ((8, 8, 8), 1.0)])
+def test_a_matrix_along_each_axis_makes_a_volume_as_coarse_as_scipy_does_in_three_dimensions(shape, scale, rng):
+    image = rng.standard_normal(shape).astype(np.float32)
+    coarse = ndimage.zoom(image, [max(1, round(side * scale)) / side for side in shape], order=0)
+    theirs = ndimage.zoom(coarse, np.array(shape) / coarse.shape, order=3, mode="nearest", grid_mode=True)
+    np.testing.assert_allclose(coarser(image, scale), theirs, atol=1e-5)
+
+
+def test_a_zoom_that_is_read_axis_by_axis_gives_the_same_patch(rng):
+    volume = np.stack([rng.standard_normal((9, 12, 8)), rng.integers(0, 3, (9, 12, 8))]).astype(np.float32)
+    size, centre, matrix = (8, 10, 12), np.array((3.0, 7.5, 4.0)), always(0, 0.4, (1, 1, 2))
+    lies = {"output_shape": size, "mode": "constant", "offset": centre - matrix @ ((np.array(size) - 1) / 2)}
+    image = ndimage.affine_transform(volume[0], matrix, order=1, cval=0, **lies)
+    labels = ndimage.affine_transform(volume[1], matrix, order=0, cval=2, **lies)
+    patch = patch_of(volume, centre, size, matrix, outside=2)
+    np.testing.assert_allclose(patch[0], image, atol=1e-6)
+    assert np.array_equal(patch[1], labels) and (labels == 2).any()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from configs import BINARY, Config, Labels
+from tests.helpers import memory_of
 
 LAYERS = Labels((0, 80, 160, 255), ("RNFL", "GCIPL", "choroid", "background"), 255)
 
@@ -15,6 +16,11 @@ def test_planes_and_image_are_each_others_inverse(rng, shape):
     assert (planes.shape, planes.dtype, set(np.unique(planes))) == ((4, *shape), np.uint8, {0, 255})
     assert (planes.astype(int).sum(0) == 255).all()
     assert np.array_equal(LAYERS.image(planes.argmax(0)), image)
+
+
+def test_an_image_of_labels_takes_a_byte_a_voxel(rng):
+    indices = rng.integers(0, 4, (64, 32, 32), np.uint8)
+    assert memory_of(lambda: LAYERS.image(indices)) < 1.5 * indices.size
 
 
 def test_a_binary_mask_is_one_plane_without_a_name_as_it_is():

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 import net
 from net.blocks import BoxView
+from net.compare import compare
 from tests.golden import recipe
 from tests.helpers import require_equal_to_dense
 
@@ -95,18 +96,45 @@ def test_folding_is_exact_in_three_dimensions(name):
         before = model(x)
         after = net.fold_batchnorm(model)(x)
     assert (after - before).abs().max() <= 1e-9 * before.abs().max()
-    left = [name for name, module in model.named_modules() if isinstance(module, torch.nn.BatchNorm3d)]
-    assert left == (["conv_3.norm", "conv_5.norm"] if name == "m2snet" else [])
+    assert not [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm3d)]
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize("training", [True, False])
-def test_a_box_view_of_volumes_equals_the_dense_convolution_of_ones(kernel, training):
+def test_a_box_view_of_volumes_equals_the_dense_convolution_of_ones_and_instance_norm(kernel, training):
     torch.manual_seed(0)
     view = recipe.fill(BoxView(kernel, 8, dims=3)).double().train(training)
-    dense = torch.nn.BatchNorm3d(8).double().train(training)
+    dense = torch.nn.InstanceNorm3d(8, affine=True).double().train(training)
     x = torch.randn(2, 8, 6, 7, 5, dtype=torch.float64, requires_grad=True)
     require_equal_to_dense(view, dense, x, F.conv3d)
+
+
+def test_pairs_of_volumes_are_compared_in_training_as_in_prediction_and_each_as_alone():
+    """The maps of ten units differ in scale by orders of magnitude: no statistics kept from others are theirs."""
+    torch.manual_seed(0)
+    views = [recipe.fill(BoxView(kernel, 8, dims=3)).double() for kernel in (3, 5)]
+    a, b = torch.randn(2, 3, 8, 4, 5, 6, dtype=torch.float64) * torch.tensor([1, 100, 1e4]).view(3, 1, 1, 1, 1)
+    training = compare(a, b, views)
+    assert all(view(a).amax() < 100 for view in views)
+    assert torch.equal(compare(a, b, [view.eval() for view in views]), training)
+    for i in range(3):
+        torch.testing.assert_close(compare(a[i : i + 1], b[i : i + 1], views), training[i : i + 1])
+
+
+def test_the_derivatives_of_a_comparison_of_volumes_are_those_of_finite_differences():
+    torch.manual_seed(1)
+    views = [recipe.fill(BoxView(kernel, 2, dims=3)).double() for kernel in (3, 5)]
+    a, b = (x.requires_grad_() for x in torch.randn(2, 2, 2, 2, 3, 2, dtype=torch.float64))
+    assert torch.autograd.gradcheck(lambda *pair: compare(*pair, views), (a, b))
+
+
+def test_weights_of_volumes_with_running_statistics_of_the_views_are_refused_in_words(tmp_path):
+    model = network()
+    running = {f"conv_3.norm.running_{name}": torch.ones(8) for name in ("mean", "var")}
+    torch.save(model.state_dict() | running, tmp_path / "model")
+    for fill in (net.load, net.start):
+        with pytest.raises(ValueError, match=r"model does not fit M2SNet: its conv_3.norm has running .*train it anew"):
+            fill(model, tmp_path / "model")
 
 
 def test_one_slice_thick_volume_through_a_network_of_images_weights_is_the_image():
