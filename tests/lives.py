@@ -9,6 +9,10 @@ import time
 from pathlib import Path
 
 import torch
+
+# what a run imports on its way, for longer than it trains here: the optimiser the one, the log the other
+import torch._dynamo
+import torch.utils.tensorboard
 from torch.utils.data import DataLoader
 
 import train

@@ -152,7 +152,6 @@ def test_when_one_process_dies_the_others_stop_and_the_run_resumes(polyp_folder)
     assert run.processes[0].exitcode == 1, run.said()
     step = checkpoint.load(last)["step"]
     run = start(polyp_folder, 2, epoch=300, resume=True)
-    time.sleep(1)
     while checkpoint.load(last)["step"] <= step:
         assert run.alive, run.said()
         time.sleep(0.05)

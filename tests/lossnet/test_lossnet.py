@@ -1,5 +1,7 @@
 """The losses against values measured on the original, and the claims of their docstrings."""
 
+import copy
+
 import numpy as np
 import pytest
 import recipe
@@ -19,13 +21,13 @@ def lossnet() -> LossNet:
 
 @pytest.mark.parametrize("seed", [11, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (12, 13))])
 def test_losses_equal_the_originals(seed, golden, lossnet):
-    logits = 2 * recipe.images(3, 80, 112, seed + 7)[:, :1].double()
-    mask = recipe.masks(3, 80, 112, seed + 8).double()
-    assert structure_loss(logits, mask).item() == pytest.approx(
-        golden[f"losses/seed{seed}/structure_loss"].item(), rel=1e-8
-    )
-    expected = golden[f"losses/seed{seed}/lossnet"].item()
-    assert lossnet(torch.sigmoid(logits), mask).item() == pytest.approx(expected, rel=1e-8)
+    """To rounding: LossNet, most of the work, in float64 for one seed and as a run computes it for two."""
+    logits, mask = 2 * recipe.images(3, 80, 112, seed + 7)[:, :1], recipe.masks(3, 80, 112, seed + 8)
+    found = structure_loss(logits.double(), mask.double()).item()
+    assert found == pytest.approx(golden[f"losses/seed{seed}/structure_loss"].item(), rel=1e-8)
+    dtype, rounding = (torch.float64, 1e-8) if seed == 11 else (torch.float32, 1e-5)
+    found = copy.deepcopy(lossnet).to(dtype)(torch.sigmoid(logits.to(dtype)), mask.to(dtype)).item()
+    assert found == pytest.approx(golden[f"losses/seed{seed}/lossnet"].item(), rel=rounding)
 
 
 def test_weighted_bce_is_the_papers_formula_written_out():
