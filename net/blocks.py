@@ -85,6 +85,14 @@ def resize_like(x: Tensor, other: Tensor) -> Tensor:
     return F.interpolate(x, size, mode=LAYERS[x.ndim - 2].interpolation, align_corners=False)
 
 
+def cut_like(x: Tensor, other: Tensor) -> Tensor:
+    """x (N, C, *space) without what it is longer than `other` at the end of each axis."""
+    if captured():  # a slice as long as a side that is not known yet is refused by the program when it runs
+        return F.pad(x, [n for own, side in zip(x.shape[:1:-1], other.shape[:1:-1]) for n in (0, side - own)])
+    whole = (slice(None), slice(None), *map(slice, other.shape[2:]))
+    return x[whole]
+
+
 def neighbours(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Names of each convolution and the BatchNorm right behind it in an nn.Sequential: what nothing comes between."""
     for name, child in module.named_modules(prefix=prefix):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from net.backbones import Backbone
-from net.blocks import LAYERS, conv_norm_leaky, resize_like
+from net.blocks import LAYERS, conv_norm_leaky, cut_like, resize_like
 from net.network import Network
 
 
@@ -36,8 +36,7 @@ class UNet(Network):
         for k in (4, 3, 2, 1):
             shallow, up = features[k], self.get_submodule(f"up{k}")(y)
             # of an odd side the deeper map had the half rounded up, and doubled it is one too long
-            whole = (slice(None), slice(None), *map(slice, shallow.shape[2:]))
-            y = self.get_submodule(f"level{k}")(torch.cat((up[whole], shallow), 1))
+            y = self.get_submodule(f"level{k}")(torch.cat((cut_like(up, shallow), shallow), 1))
             deep = self.deep(k, y) + deep
         logits = resize_like(self.output1(y), image)
         return (logits, *deep) if deep else logits

@@ -27,5 +27,6 @@ def same_padding(side: int, kernel: int, stride: int, dilation: int) -> int:
     """What a side gets in all, so that ceil(side / stride) come out."""
     if stride == 1:
         return (kernel - 1) * dilation
-    total = (kernel - 1) * dilation - (side - 1) % stride
+    # the rest of a division, written so that of side + total no more than stride * (...) is left to be divided again
+    total = (kernel - 1) * dilation - (side - 1) + stride * ((side - 1) // stride)
     return total if kernel >= stride else max(total, 0)

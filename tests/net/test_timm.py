@@ -312,3 +312,16 @@ def test_the_padding_of_a_graph_is_the_one_of_timm_and_timm_has_its_own_back():
     with padding.same_padding_for_any_size():
         assert timms.get_same_padding is padding.same_padding
     assert timms.get_same_padding is theirs
+
+
+def test_a_graph_of_any_size_names_a_side_once_behind_any_number_of_paddings():
+    """Where each level names it twice, a model on such a network is read from its file for minutes."""
+    from timm.layers import Conv2dSame
+
+    convolutions = torch.nn.Sequential(*(Conv2dSame(1, 1, kernel, stride=2) for kernel in (3, 5, 3)))
+    axes = {"input": {2: torch.export.Dim("height", min=64)}}
+    with padding.same_padding_for_any_size():
+        program = torch.export.export(convolutions, (torch.zeros(1, 1, 67, 97),), dynamic_shapes=axes, strict=False)
+    (side,) = {out.args[0][0].meta["val"].shape[2].node.expr for out in program.graph.nodes if out.op == "output"}
+    (symbol,) = side.free_symbols
+    assert side.count(symbol) == 1, side
