@@ -1,5 +1,6 @@
 """LossNet: the training-free perceptual loss of MSNet [MICCAI 2021, section 2.3, figure 3]."""
 
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -39,7 +40,7 @@ class LossNet(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
         self.requires_grad_(False)
         self.eval()
-        self._cast: tuple[tuple, features.Blocks] = (), []  # of what, and what came of it
+        self._cast: dict[tuple, tuple[tuple, features.Blocks]] = {}  # dtype and device -> of what, and what came of it
 
     def train(self, mode: bool = True) -> "LossNet":
         """Stays in evaluation mode, whatever the network that holds it is told."""
@@ -69,11 +70,19 @@ class LossNet(nn.Module):
         return loss
 
     def _in(self, dtype: torch.dtype) -> features.Blocks:
-        """The blocks' weights in `dtype`: frozen, so cast once, and again only if they were moved or written to."""
-        made_of = (dtype, *((weight.data_ptr(), weight._version) for weight in self.blocks.parameters()))
-        if self._cast[0] != made_of:
-            self._cast = made_of, features.cast(self.blocks, dtype)
-        return self._cast[1]
+        """The blocks' weights in `dtype`: frozen, so cast once, and again only if they were moved or written to.
+
+        Then in their old place, and kept as long as this: a CUDA graph reads them there.
+        """
+        weights = [*self.blocks.parameters()]
+        made_of = tuple((weight.data_ptr(), weight._version) for weight in weights)
+        before, blocks = self._cast.get(key := (dtype, weights[0].device), ((), []))
+        if before != made_of:
+            fresh = features.cast(self.blocks, dtype)
+            for old, new in zip(chain(*chain(*blocks)), chain(*chain(*fresh))):
+                old.copy_(new)
+            self._cast[key] = made_of, blocks or fresh
+        return self._cast[key][1]
 
     def _prepare(self, maps: Tensor) -> Tensor:
         # normalising and resizing are linear, in either order the same: a grey map is resized once, not three times

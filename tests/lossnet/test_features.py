@@ -177,10 +177,13 @@ def test_weights_are_cast_once_and_anew_when_they_change(lossnet):
     assert torch.equal(weight[:, :3], lossnet.blocks[0][0].weight.bfloat16())
     assert all(weight.is_contiguous(memory_format=LAST) for block in first for weight, _ in block)
     assert lossnet._in(torch.float16)[0][0][0].dtype == torch.float16
+    assert lossnet._in(torch.bfloat16) is first  # what a graph of another dtype reads is still there
     other = copy.deepcopy(lossnet)
-    other._in(torch.float16)
+    place = other._in(torch.float16)[3][2][1].data_ptr()
     other.load_state_dict({key: value + 1 for key, value in other.state_dict().items()})
-    assert torch.equal(other._in(torch.float16)[3][2][1], (lossnet.blocks[3][-2].bias + 1).half())
+    found = other._in(torch.float16)[3][2][1]
+    assert torch.equal(found, (lossnet.blocks[3][-2].bias + 1).half()) and found.data_ptr() == place
+    assert torch.equal(lossnet._in(torch.float16)[3][2][1], lossnet.blocks[3][-2].bias.half())
     moved = _double(lossnet)
     assert moved._in(torch.float64)[0][0][1] is not bias and moved._in(torch.float64)[0][0][1].dtype == torch.float64
 
