@@ -3,6 +3,7 @@
 import csv
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ class Log:
             self._count(epoch, total)
         self._sums |= sums or {}
         self._board: Any = None
+        self._painter = ThreadPoolExecutor(1, "pictures")
         if not writes:
             return
         # first: what follows has a thread, which a refusal would leave
@@ -144,11 +146,17 @@ class Log:
             low, high = picture.min(), picture.max()
             maps = [channel.expand(3, -1, -1) for grey in greys for channel in grey]
             rows.append(torch.cat([(picture - low) / (high - low).clamp(min=1e-6), *maps], 2))
+        self._painter.submit(self._paint, name, torch.cat(rows, 1).clamp(0, 1), self.step)
+
+    def _paint(self, name: str, picture: Tensor, step: int) -> None:
+        """In a thread of its own: a picture takes as long to encode as a GPU needs for ten steps."""
         with self._drawing() as board:
-            board.add_image(name, torch.cat(rows, 1).clamp(0, 1), self.step)
+            if board:
+                board.add_image(name, picture, step)
 
     def close(self) -> None:
-        """Let go of TensorBoard's file."""
+        """Let go of TensorBoard's file, when all pictures are in it."""
+        self._painter.shutdown()
         with self._drawing() as board:
             if board:
                 board.close()
