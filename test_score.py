@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if scored and given.out:
         tables.write(scored, Path(given.out), show, also, whole)
     report(jobs, given.strict)
+    if scored and cfg.folds and not given.fold and any(job.error for job in jobs):
+        print("note: each run is a fold; --fold 1 scores the first by itself")
     for text in [tables.terminal(scored, show, whole), *also] if scored else ():
         print("\n" + text)
     if scored and given.out:

@@ -66,7 +66,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     pairs = parts_of_run(cfg)
     cfg, plan = distributed.of_first(team, lambda: planned(cfg, pairs.train, machine.memory(device), pairs.validation))
     say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
-    for note in (*agreement.notes(cfg), *plan):
+    for note in (*agreement.notes(cfg, len(pairs.train)), *plan):
         say(note)
     if cfg.check_data and team.writes:
         say(f"{cfg.datapath}: {check_pairs(pairs.train + pairs.validation, cfg.labels)}")

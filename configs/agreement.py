@@ -10,6 +10,7 @@ from configs.recorded import recorded
 
 # fields that cannot change in a run: what it has saved fits no other
 NEVER = {"network", "backbone", "classes", "optimiser", "inputs", "widths", "width", "strides", "deep_supervision"}
+EMA_LEAVES = 0.05  # of the first weights in the averaged ones that is too little to matter
 ADAMW_TAKES = 2e-3  # its steps are about lr long, whatever the gradient: more undo what ImageNet's weights know
 
 
@@ -37,8 +38,10 @@ def require_startable(cfg: Config) -> None:
         )
 
 
-def notes(cfg: Config) -> Iterator[str]:
-    """What a person who starts this run should know: random weights, rates that do not fit, and what `mixes` finds."""
+def notes(cfg: Config, images: int) -> Iterator[str]:
+    """What a person who starts this run on so many images should know: random weights, rates that do not fit, averages
+    that the run is too short for, and what `mixes` finds.
+    """
     if cfg.backbone_weights == "random" and not cfg.start:
         yield "WARNING: the backbone starts from RANDOM weights (backbone_weights='random'); scores will not compare"
     if cfg.lossnet_factor and cfg.lossnet_weights == "random":
@@ -50,6 +53,12 @@ def notes(cfg: Config) -> Iterator[str]:
         )
     if cfg.optimiser == "adamw" and cfg.lr > ADAMW_TAKES:
         yield f"NOTE: lr is {cfg.lr:g} and optimiser is adamw, which usually takes 1e-4 to 5e-4: --lr 1e-4"
+    steps = cfg.epoch * -(-images // cfg.batch)
+    if cfg.ema and (left := cfg.ema**steps) > EMA_LEAVES:
+        yield (
+            f"NOTE: ema is {cfg.ema:g} and the run has {steps} steps, so {left:.0%} of the averaged weights are those "
+            f"it starts from: --ema 0, or at most {EMA_LEAVES ** (1 / max(steps, 1)):.2g}"
+        )
     for note in mixes(cfg):
         yield f"NOTE: {note}"
 

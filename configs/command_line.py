@@ -11,6 +11,7 @@ import types
 import typing
 import warnings
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,8 +63,12 @@ def load(path: str | Path) -> Config:
     if is_run(path):
         return of_folder(path)
     if not Path(path).is_file():
-        known = ", ".join(sorted(p.as_posix() for p in Path(__file__).parent.glob("*.py") if _is_experiment(p)))
-        raise FileNotFoundError(f"no config file {path}; the project has {known}")
+        known = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if _is_experiment(p))
+        near = get_close_matches(Path(path).stem, known, n=3, cutoff=0.5) or ["polyp_m2snet"]
+        raise FileNotFoundError(
+            f"no config file {path}, and no folder of a run; configs/ has {len(known)} experiments, such as "
+            + ", ".join(f"{name}.py" for name in near)
+        )
     found = runpy.run_path(str(path)).get("config")
     if not isinstance(found, Config):
         raise ValueError(f"{path} does not define `config = Config(...)`")
@@ -149,6 +154,7 @@ def _read(name: str, text: str, hint: Any) -> Any:
     if origin is types.UnionType:  # int | tuple
         return _read(name, text, args["," in text])
     if origin is tuple:
+        text = "" if text == "()" else text  # as --help shows one that is empty
         return tuple(_read(name, part.strip(), args[0]) for part in text.split(",") if part.strip())
     if hint is str or origin is Literal:
         return text

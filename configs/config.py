@@ -85,7 +85,7 @@ class Config:
     mode: Literal["train", "test"] = places("train", "the original's switch; only `Data` reads it", free=True)
     snapshot: str = places("", "checkpoint, or several by commas, to predict with", free=True)
 
-    network: Network = model("msnet", "of MICCAI 2021, or of arXiv 2303.10894; unet: a plain one to compare with")
+    network: Network = model("msnet", "of MICCAI 2021, or of arXiv 2303.10894; unet: a plain one, of images untuned")
     backbone: str = model(
         "res2net50", "both papers' encoder; or timm's pvt_v2_b2, resnet50, ...; volume: of 3D", a_name
     )

@@ -13,6 +13,8 @@ LATEX = {c: "\\" + c for c in "_%&#${}"} | {"\\": r"\textbackslash{}", "^": r"\^
 # after a line's end these two would be taken for its options
 LATEX |= {"[": "{[}", "*": "{*}"}
 MARKDOWN = {"|": r"\|"}
+NEEDS = r"% \usepackage{booktabs,graphicx} in the document's head; \input{tables} then puts in every table"
+MOST_SCORES = 6  # columns that fit a page as they are
 FORMULA = ("=", "+", "-", "@")  # what begins so is run by a spreadsheet
 
 
@@ -62,14 +64,22 @@ def markdown(blocks: Sequence[Block], show: Show = ALL) -> str:
 
 
 def latex(blocks: Sequence[Block], show: Show = ALL) -> str:
-    """A booktabs tabular per block; best bold, second underlined, an arrow says which way is better."""
-    texts = []
+    """A booktabs table per block; best bold, second underlined, an arrow says which way is better."""
+    texts = [NEEDS]
     for title, header, body in _tables(blocks, show, r"\textbf{{{}}}", r"\underline{{{}}}", LATEX):
         lines = [latex_line(line) for line in [header, *body]]
         lines = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
-        columns = "l" + "c" * (len(header) - 1)
-        texts.append(f"% {title}\n\\begin{{tabular}}{{{columns}}}\n" + "\n".join(lines) + "\n\\end{tabular}\n")
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(texts)
+        texts.append(latex_table(title, lines, len(header) - 1))
+    return "\n".join(texts)
+
+
+def latex_table(caption: str, lines: Sequence[str], scores: int) -> str:
+    """A float with these lines of `scores` columns, no wider than a line of text."""
+    tabular = "\n".join([f"\\begin{{tabular}}{{l{'c' * scores}}}", *lines, r"\end{tabular}"])
+    if scores > MOST_SCORES:
+        tabular = f"\\resizebox{{\\linewidth}}{{!}}{{%\n{tabular}}}"
+    begin = ["\\begin{table}[htbp]", "\\centering", f"\\caption{{{escaped(caption, LATEX)}}}"]
+    return "\n".join([*begin, tabular, "\\end{table}\n"])
 
 
 def latex_line(cells: Sequence[str]) -> str:

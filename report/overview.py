@@ -5,7 +5,19 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from report.cases import Job
-from report.layout import LATEX, MARKDOWN, Show, aligned, arrow, average, column, escaped, latex_line, on_one_line
+from report.layout import (
+    LATEX,
+    MARKDOWN,
+    Show,
+    aligned,
+    arrow,
+    average,
+    column,
+    escaped,
+    latex_line,
+    latex_table,
+    on_one_line,
+)
 from report.published import Row
 
 # of each protocol, unless columns says otherwise
@@ -120,7 +132,7 @@ def markdown(overview: Overview) -> str:
 
 
 def latex(overview: Overview) -> str:
-    """A booktabs tabular with a data set over its scores; best bold, second underlined."""
+    """A booktabs table with a data set over its scores; best bold, second underlined."""
     _, names, cells = zip(*overview.columns(r"\textbf{{{}}}", r"\underline{{{}}}"), strict=True)
     wide, own = len(overview.names), overview.sets
     over = [f"\\multicolumn{{{wide}}}{{c}}{{{escaped(dataset, LATEX)}}}" for dataset in own]
@@ -129,5 +141,4 @@ def latex(overview: Overview) -> str:
     rows = zip(overview.lines, zip(*cells, strict=True), strict=True)
     body = [latex_line([escaped(method, LATEX), *row]) for method, row in rows]
     lines = [r"\toprule", *head, r"\midrule", *body, r"\bottomrule"]
-    comment = "".join(f"% {on_one_line(text)}\n" for text in (overview.title, *overview.notes))
-    return f"{comment}\\begin{{tabular}}{{l{'c' * len(names)}}}\n" + "\n".join(lines) + "\n\\end{tabular}\n"
+    return latex_table(". ".join((overview.title, *overview.notes)), lines, len(names))

@@ -262,15 +262,24 @@ def test_a_mix_of_sizes_or_of_statistics_is_said_and_the_originals_is_none():
 
 def test_a_warm_up_that_no_epoch_is_part_of_is_said():
     settings = ((1, "epoch"), (2, "epoch"), (1, "step"))
-    said = [list(notes(Config(warmup=warmup, schedule_by=by))) for warmup, by in settings]
+    said = [list(notes(Config(warmup=warmup, schedule_by=by), 100)) for warmup, by in settings]
     assert [len(found) for found in said] == [1, 0, 0]
     assert said[0][0].startswith("NOTE: warmup is 1 epochs, in which a rate that changes by epoch does not grow; --sch")
 
 
 def test_a_rate_of_sgd_given_to_adamw_is_said():
-    said = [[*notes(Config(optimiser=name, lr=lr))] for name, lr in (("adamw", 0.05), ("adamw", 5e-4), ("sgd", 0.05))]
+    said = [
+        [*notes(Config(optimiser=name, lr=lr), 100)] for name, lr in (("adamw", 0.05), ("adamw", 5e-4), ("sgd", 0.05))
+    ]
     assert [len(found) for found in said] == [1, 0, 0]
     assert said[0][0].startswith("NOTE: lr is 0.05 and optimiser is adamw, which usually takes 1e-4 to 5e-4")
+
+
+def test_averages_that_a_run_is_too_short_for_are_said():
+    said = [[*notes(Config(ema=ema, epoch=20, batch=8), images)] for ema, images in ((0.99, 30), (0.99, 200), (0, 30))]
+    assert [len(found) for found in said] == [1, 0, 0]
+    assert said[0][0].startswith("NOTE: ema is 0.99 and the run has 80 steps, so 45% of the averaged weights are those")
+    assert said[0][0].endswith("--ema 0, or at most 0.96") and 0.96**80 < 0.05
 
 
 def test_a_transformer_that_sgd_is_to_train_is_told_by_its_layers(tmp_path):

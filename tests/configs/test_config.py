@@ -90,6 +90,9 @@ def test_scales_follow_the_size_unless_given():
     assert parse("", ["--size", "192"])[0].scales == (128, 160, 192)
     assert parse("", [str(ROOT / "configs" / "demo.py"), "--size", "192"])[0].scales == (64, 80, 96), "the file's own"
     assert parse("", ["--size", "192", "--scales", "64,192"])[0].scales == (64, 192)
+    for empty in ("()", ""):
+        file = str(ROOT / "configs" / "demo.py")
+        assert parse("", [file, "--size", "192", "--scales", empty])[0].scales == (128, 160, 192)
 
 
 def test_prediction_is_normalised_as_training_unless_both_are_given():
@@ -135,6 +138,8 @@ def test_flags_override_the_file():
         (["--weighted_bce", "maybe"], "expected True or False"),
         (["--resume", "configs/demo.py"], "expected True or False; the config file stands before the flags"),
         (["configs/absent.py"], "no config file configs/absent.py"),
+        (["configs/polyp_m3snet.py"], "such as polyp_msnet.py, polyp_m2snet.py"),
+        (["saved_model/mine"], "no config file saved_model/mine, and no folder of a run; configs/ has"),
         (["configs/demo.py", "stray"], "unexpected argument 'stray'"),
     ],
 )

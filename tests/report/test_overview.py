@@ -74,7 +74,9 @@ def test_the_tabular_is_whole_latex_with_as_many_cells_as_columns(three):
     body = re.sub(r"^%.*$", "", text, flags=re.M)
     plain = re.sub(r"\\[{}%&$#_]", "", body)
     assert plain.count("{") == plain.count("}") and plain.count("$") % 2 == 0
-    assert re.findall(r"\\(begin|end)\{(\w+)\}", body) == [("begin", "tabular"), ("end", "tabular")]
+    whole = [("begin", "table"), ("begin", "tabular"), ("end", "tabular"), ("end", "table")]
+    assert re.findall(r"\\(begin|end)\{(\w+)\}", body) == whole
+    assert r"\resizebox{\linewidth}{!}" in body and r"\caption{methods on data sets, protocol pranet}" in body
     columns = len(re.search(r"\\begin\{tabular\}\{(l?c+)\}", body)[1])
     lines = [line for line in plain.splitlines() if line.endswith(r" \\")]
     wide = [sum(int(n) for n in re.findall(r"\\multicolumn\{(\d+)", line)) or 1 for line in lines]
