@@ -14,7 +14,8 @@ from engine import checkpoint
 class Writer:
     """`with Writer(behind) as writer: writer.save(content, path)`: `checkpoint.save`, in the order of the calls.
 
-    behind: of a copy that is taken at once, and written while the run goes on. `wait` waits for all files; what writing
+    behind: of a copy that is taken at once, and written while the run goes on, which forks processes meanwhile: the
+    thread may import nothing that they import. `wait` waits for all files; what writing
     one has raised, OSError, is raised by it or at the latest by leaving the block, which waits too.
     """
 
@@ -25,9 +26,13 @@ class Writer:
     def __enter__(self) -> "Writer":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             self.wait()
+        except OSError as unwritten:
+            if not error:
+                raise
+            print(f"NOTE: {unwritten}")  # what the run itself ended by is what it says
         finally:
             if self._thread:
                 self._thread.shutdown()
@@ -40,7 +45,7 @@ class Writer:
             checkpoint.save(content, path)
 
     def wait(self) -> None:
-        """Return when every file is whole, as a run does before it copies the next: two copies would be too many."""
+        """Return when every file is whole, as a run does before it saves its state again: copies would pile up."""
         files, self._files = self._files, []
         for file in files:
             file.result()

@@ -22,8 +22,12 @@ def board() -> Any:
 
     ModuleNotFoundError without it.
     """
+    from PIL import Image
     from torch.utils.tensorboard import SummaryWriter
 
+    # what reads images is forked beside the thread that encodes pictures: were that importing Pillow's formats just
+    # then, the import's lock would stay closed in the fork for ever
+    Image.preinit()
     return SummaryWriter
 
 

@@ -73,14 +73,14 @@ class WindowPredictor:
             low, high = max(first, short[0] // 2), min(end, short[0] // 2 + space[0])
             # plane by plane: a slab of a CT is half as large as the CT, and one more is memory
             ready = torch.empty(held.shape[0], high - low, *space[1:])
-            for i in range(low, high):
-                of_plane = sums[0][i] * sums[1][rows, None] * sums[2][columns]
-                torch.div(held[:, i - first, rows, columns], of_plane, out=ready[:, i - low])
+            for plane in range(low, high):
+                of_plane = sums[0][plane] * sums[1][rows, None] * sums[2][columns]
+                torch.div(held[:, plane - first, rows, columns], of_plane, out=ready[:, plane - low])
             yield ready
             del ready  # a slab less, while the next windows are computed
             kept = self.size[0] - (end - first)
-            for i in range(kept):
-                held[:, i] = held[:, i + end - first]
+            for plane in range(kept):
+                held[:, plane] = held[:, plane + end - first]
             held[:, kept:] = 0
 
     def _windows(

@@ -40,6 +40,22 @@ def channels_last(x: Tensor) -> bool:
     return x.ndim in CHANNELS_LAST and x.is_contiguous(memory_format=CHANNELS_LAST[x.ndim])
 
 
+def row(x: Tensor | None) -> int:
+    """Numbers from the channels of one pixel to those of the next; 0 of None, and of maps in another order."""
+    if x is None:
+        return 0
+    length, pixels = 0, 1
+    for side, stride in zip((*reversed(x.shape[2:]), len(x)), (*reversed(x.stride()[2:]), x.stride(0)), strict=True):
+        if side > 1:
+            length = length or stride // pixels
+            if stride != length * pixels:
+                return 0
+        pixels *= side
+    length = length or x.shape[1]
+    beside = x.stride(1) == 1 or x.shape[1] == 1
+    return length if beside and length >= x.shape[1] and length * pixels < 2**31 else 0
+
+
 @cache
 def _builds(device: torch.device, dtype: torch.dtype) -> bool:
     if importlib.util.find_spec("triton") is None:  # PyTorch brings it along on Linux only

@@ -1,6 +1,6 @@
 """Average pooling of a window that may lap over others and over the edge: kernels, each way a sum over the window.
 
-Maps are rows of pixels, as in `fused.norm`; beyond the edge lie zeros, which count. PyTorch's own take several times as
+Maps are `fused.rows`; beyond the edge lie zeros, which count. PyTorch's own take several times as
 long as to write the result where channels are last in memory.
 """
 
@@ -13,7 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fused.norm import ROWS, _aligned, _block, _constants, _grid, _read, _write, row
+from fused import row
+from fused.rows import ROWS, aligned, block, constants_of, grid, read, write
 
 # one kernel for all maps of a network and all sides of a run
 jit: Any = triton.jit(
@@ -25,8 +26,8 @@ jit: Any = triton.jit(
 def _average(x, x_row, out, out_row, rows, channels, height, width, out_height, out_width, SIDE: tl.constexpr,
              STRIDE: tl.constexpr, AROUND: tl.constexpr, BACK: tl.constexpr, ALIGN: tl.constexpr, WIDE: tl.constexpr,
              ROWS: tl.constexpr):  # fmt: skip
-    r, c = _block(WIDE, ROWS)
-    x_row, out_row, channels = _aligned(x_row, ALIGN), _aligned(out_row, ALIGN), _aligned(channels, ALIGN)
+    r, c = block(WIDE, ROWS)
+    x_row, out_row, channels = aligned(x_row, ALIGN), aligned(out_row, ALIGN), aligned(channels, ALIGN)
     there = (r < rows)[:, None] & (c < channels)[None, :]
     image, down, across = r // (out_height * out_width), r // out_width % out_height, r % out_width
     total = tl.zeros((ROWS, WIDE), tl.float32)
@@ -39,8 +40,8 @@ def _average(x, x_row, out, out_row, rows, channels, height, width, out_height, 
             y, z = down * STRIDE - AROUND + k // SIDE, across * STRIDE - AROUND + k % SIDE
             inside = r >= 0
         inside = inside & (y >= 0) & (y < height) & (z >= 0) & (z < width)
-        total += _read(x, x_row, (image * height + y) * width + z, c, there & inside[:, None])
-    _write(out, out_row, r, c, there, total / (SIDE * SIDE))
+        total += read(x, x_row, (image * height + y) * width + z, c, there & inside[:, None])
+    write(out, out_row, r, c, there, total / (SIDE * SIDE))
 
 
 def average(x: Tensor, out: Tensor, side: int, stride: int, around: int) -> Tensor:
@@ -56,8 +57,8 @@ def spread(g: Tensor, out: Tensor, side: int, stride: int, around: int) -> Tenso
 def _launch(x: Tensor, out: Tensor, **window: int) -> Tensor:
     rows, channels = out.numel() // out.shape[1], out.shape[1]
     with torch.cuda.device_of(x):
-        _average[_grid(rows, channels, once=True)](
+        _average[grid(rows, channels, once=True)](
             x, row(x), out, row(out), rows, channels, *x.shape[2:], *out.shape[2:], ROWS=ROWS, **window,
-            **_constants(channels, x, out),
+            **constants_of(channels, x, out),
         )  # fmt: skip
     return out

@@ -13,7 +13,6 @@ the bit every time.
 # mypy: disallow-untyped-defs=False
 
 from functools import cache
-from math import gcd
 from typing import Any, NamedTuple
 
 import torch
@@ -21,8 +20,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-ROWS, SUMMED = 64, 128  # of a program that writes each, and of one that adds them up
-PROGRAMS = 264  # two for each multiprocessor of a large GPU
+from fused import row
+from fused.rows import ROWS, SUMMED, aligned, block, constants_of, grid, read, write
+
 LEFT = tl.constexpr(64)  # programs whose sums are read at once: all of them are, one after the other, waited for
 COUNTERS = 1024  # blocks of channels of a map
 
@@ -55,31 +55,6 @@ class Seen(NamedTuple):
     shift: Tensor
 
 
-def row(x: Tensor) -> int:
-    """Numbers from the channels of one pixel to those of the next, or 0 if x (N, C, *space) does not lie in rows."""
-    length, pixels = 0, 1
-    for side, stride in zip((*reversed(x.shape[2:]), len(x)), (*reversed(x.stride()[2:]), x.stride(0)), strict=True):
-        if side > 1:
-            length = length or stride // pixels
-            if stride != length * pixels:
-                return 0
-        pixels *= side
-    length = length or x.shape[1]
-    return length if x.stride(1) == 1 and length >= x.shape[1] and length * pixels < 2**31 else 0
-
-
-@triton.jit
-def _block(WIDE: tl.constexpr, ROWS: tl.constexpr):
-    """Of this program: its rows (ROWS,) and its channels (WIDE,) of a part."""
-    return tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.program_id(1) * WIDE + tl.arange(0, WIDE)
-
-
-@triton.jit
-def _aligned(length, ALIGN: tl.constexpr):
-    """The same length, known to the compiler as a multiple of ALIGN: numbers are then moved so many at a time."""
-    return length // ALIGN * ALIGN
-
-
 @triton.jit
 def _of_part(a, b, c, d, row, last_row, PARTS: tl.constexpr):
     """The pointer of this program's part, and the length of its rows."""
@@ -93,16 +68,6 @@ def _of_part(a, b, c, d, row, last_row, PARTS: tl.constexpr):
             a = d
             row = last_row
     return a, row
-
-
-@triton.jit
-def _read(x, row, r, c, inside):
-    return tl.load(x + r[:, None] * row + c[None, :], inside, 0.0).to(tl.float32)
-
-
-@triton.jit
-def _write(x, row, r, c, inside, value):
-    tl.store(x + r[:, None] * row + c[None, :], value.to(x.dtype.element_ty), inside)
 
 
 @triton.jit
@@ -133,20 +98,22 @@ def _totals(partial, done, place, there, channels, WIDE: tl.constexpr):
 @jit
 def _statistics(x, x_row, bias, running_mean, running_var, tracked, found, partial, done, rows, channels, momentum, eps,
                 BIAS: tl.constexpr, ALIGN: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr):  # fmt: skip
-    r, c = _block(WIDE, ROWS)
-    x_row, channels = _aligned(x_row, ALIGN), _aligned(channels, ALIGN)
+    r, c = block(WIDE, ROWS)
+    x_row, channels = aligned(x_row, ALIGN), aligned(channels, ALIGN)
     there = c < channels
-    near = tl.load(x + c, there, 0.0).to(tl.float32)  # what is summed stays small: the variance keeps its digits
+    # what is summed stays small, and the variance keeps its digits
+    near = tl.load(x + rows // 2 * x_row + c, there, 0.0).to(tl.float32)
     total, squares = tl.zeros((ROWS, WIDE), tl.float32), tl.zeros((ROWS, WIDE), tl.float32)
     for start in range(0, rows, tl.num_programs(0) * ROWS):
         inside = (start + r < rows)[:, None] & there[None, :]
-        value = tl.where(inside, _read(x, x_row, start + r, c, inside) - near[None, :], 0.0)
+        value = tl.where(inside, read(x, x_row, start + r, c, inside) - near[None, :], 0.0)
         total += value
         squares += value * value
     if _leave(tl.sum(total, 0), tl.sum(squares, 0), partial, done, c, there, channels):
         one, two = _totals(partial, done, c, there, channels, WIDE)
-        mean, var = one / rows, two / rows
-        var = tl.where(var > mean * mean, var - mean * mean, 0.0)
+        mean = one / rows
+        var = two / rows - mean * mean
+        var = tl.where(var < 0, 0.0, var)  # a NaN stays one
         mean += near
         tl.store(found + c, mean, there)
         tl.store(found + channels + c, 1 / tl.sqrt(var + eps), there)
@@ -165,7 +132,7 @@ def _normal(x, x_row, found, weight, shift, r, place, inside, there, total):
     """(x - mean) / sqrt(variance + eps) of this program's (ROWS, WIDE), and that through the affine map."""
     mean, scale = tl.load(found + place, there, 0.0), tl.load(found + total + place, there, 0.0)
     w, s = tl.load(weight + place, there, 0.0), tl.load(shift + place, there, 0.0)
-    normal = (_read(x, x_row, r, place, inside) - mean[None, :]) * scale[None, :]
+    normal = (read(x, x_row, r, place, inside) - mean[None, :]) * scale[None, :]
     return normal, normal * w[None, :] + s[None, :], w * scale
 
 
@@ -173,26 +140,26 @@ def _normal(x, x_row, found, weight, shift, r, place, inside, there, total):
 def _forward(x, x_row, found, weight, shift, plus, plus_row, carry, carry_row, out, out1, out2, out3, out_row, last_row,
              carried, carried_row, rows, channels, PLUS: tl.constexpr, CARRY: tl.constexpr, PARTS: tl.constexpr,
              ALIGN: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr):  # fmt: skip
-    r, c = _block(WIDE, ROWS)
-    x_row, plus_row, carry_row = _aligned(x_row, ALIGN), _aligned(plus_row, ALIGN), _aligned(carry_row, ALIGN)
-    out_row, last_row, carried_row = _aligned(out_row, ALIGN), _aligned(last_row, ALIGN), _aligned(carried_row, ALIGN)
-    channels = _aligned(channels, ALIGN)
+    r, c = block(WIDE, ROWS)
+    x_row, plus_row, carry_row = aligned(x_row, ALIGN), aligned(plus_row, ALIGN), aligned(carry_row, ALIGN)
+    out_row, last_row, carried_row = aligned(out_row, ALIGN), aligned(last_row, ALIGN), aligned(carried_row, ALIGN)
+    channels = aligned(channels, ALIGN)
     there, place = c < channels, tl.program_id(2) * channels + c
     inside = (r < rows)[:, None] & there[None, :]
     _, value, _ = _normal(x, x_row, found, weight, shift, r, place, inside, there, PARTS * channels)
     if PLUS:
-        value += _read(plus, plus_row, r, c, inside)
+        value += read(plus, plus_row, r, c, inside)
     value = tl.where(value <= 0, 0.0, value)  # a NaN stays one, as with torch.relu
     into, into_row = _of_part(out, out1, out2, out3, out_row, last_row, PARTS)
     if PARTS > 1:  # the row's end is filled with zeros, but for the last part's, which is another's
         filled = (r < rows)[:, None] & (c < tl.where(tl.program_id(2) == PARTS - 1, channels, into_row))[None, :]
-        _write(into, into_row, r, c, filled, tl.where(inside, value, 0.0))
+        write(into, into_row, r, c, filled, tl.where(inside, value, 0.0))
     else:
-        _write(into, into_row, r, c, inside, value)
+        write(into, into_row, r, c, inside, value)
     if CARRY:
         filled = (r < rows)[:, None] & (c < carried_row)[None, :]
-        value += _read(carry, carry_row, r, c, inside)
-        _write(carried, carried_row, r, c, filled, tl.where(inside, value, 0.0))
+        value += read(carry, carry_row, r, c, inside)
+        write(carried, carried_row, r, c, filled, tl.where(inside, value, 0.0))
 
 
 @triton.jit
@@ -200,11 +167,11 @@ def _gradient(value, out, out_row, g, g1, g2, g3, g_row, last_row, more, more_ro
               MORE: tl.constexpr, PARTS: tl.constexpr):  # fmt: skip
     """The gradient of what the ReLU was given: `value`, or where that is not known, whatever gave `out`."""
     of, of_row = _of_part(g, g1, g2, g3, g_row, last_row, PARTS)
-    grad = _read(of, of_row, r, c, inside)
+    grad = read(of, of_row, r, c, inside)
     if MORE:
-        grad += _read(more, more_row, r, c, inside)
+        grad += read(more, more_row, r, c, inside)
     if OUT:
-        value = _read(out, out_row, r, c, inside)
+        value = read(out, out_row, r, c, inside)
     return tl.where(value <= 0, 0.0, grad)
 
 
@@ -212,10 +179,10 @@ def _gradient(value, out, out_row, g, g1, g2, g3, g_row, last_row, more, more_ro
 def _sums(x, x_row, found, weight, shift, out, out_row, g, g1, g2, g3, g_row, last_row, more, more_row, sums, partial,
           done, rows, channels, OUT: tl.constexpr, MORE: tl.constexpr, PARTS: tl.constexpr, WIDE: tl.constexpr,
           ALIGN: tl.constexpr, ROWS: tl.constexpr):  # fmt: skip
-    r, c = _block(WIDE, ROWS)
-    x_row, out_row, g_row = _aligned(x_row, ALIGN), _aligned(out_row, ALIGN), _aligned(g_row, ALIGN)
-    last_row, more_row = _aligned(last_row, ALIGN), _aligned(more_row, ALIGN)
-    channels = _aligned(channels, ALIGN)
+    r, c = block(WIDE, ROWS)
+    x_row, out_row, g_row = aligned(x_row, ALIGN), aligned(out_row, ALIGN), aligned(g_row, ALIGN)
+    last_row, more_row = aligned(last_row, ALIGN), aligned(more_row, ALIGN)
+    channels = aligned(channels, ALIGN)
     there, place = c < channels, tl.program_id(2) * channels + c
     one, two = tl.zeros((ROWS, WIDE), tl.float32), tl.zeros((ROWS, WIDE), tl.float32)
     for start in range(0, rows, tl.num_programs(0) * ROWS):
@@ -235,36 +202,36 @@ def _sums(x, x_row, found, weight, shift, out, out_row, g, g1, g2, g3, g_row, la
 def _backward(x, x_row, found, weight, shift, out, out_row, g, g1, g2, g3, g_row, last_row, more, more_row, sums, to_x,
               to_row, to_plus, plus_row, rows, channels, filled, OUT: tl.constexpr, MORE: tl.constexpr,
               PARTS: tl.constexpr, ALIGN: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr):  # fmt: skip
-    r, c = _block(WIDE, ROWS)
+    r, c = block(WIDE, ROWS)
     x_row, out_row, g_row, last_row = (
-        _aligned(x_row, ALIGN), _aligned(out_row, ALIGN), _aligned(g_row, ALIGN), _aligned(last_row, ALIGN)
+        aligned(x_row, ALIGN), aligned(out_row, ALIGN), aligned(g_row, ALIGN), aligned(last_row, ALIGN)
     )  # fmt: skip
-    more_row, to_row, plus_row = _aligned(more_row, ALIGN), _aligned(to_row, ALIGN), _aligned(plus_row, ALIGN)
-    channels = _aligned(channels, ALIGN)
+    more_row, to_row, plus_row = aligned(more_row, ALIGN), aligned(to_row, ALIGN), aligned(plus_row, ALIGN)
+    channels = aligned(channels, ALIGN)
     there, place = c < channels, tl.program_id(2) * channels + c
     inside = (r < rows)[:, None] & there[None, :]
     normal, value, slope = _normal(x, x_row, found, weight, shift, r, place, inside, there, PARTS * channels)
     grad = _gradient(value, out, out_row, g, g1, g2, g3, g_row, last_row, more, more_row, r, c, inside, OUT, MORE,
                      PARTS)  # fmt: skip
     if OUT:
-        _write(to_plus, plus_row, r, c, inside, grad)
+        write(to_plus, plus_row, r, c, inside, grad)
     by_weight = tl.load(sums + place, there, 0.0) / rows
     by_shift = tl.load(sums + PARTS * channels + place, there, 0.0) / rows
     grad = (grad - by_shift[None, :] - normal * by_weight[None, :]) * slope[None, :]
-    written = (r < rows)[:, None] & (c < _aligned(filled, ALIGN))[None, :]
-    _write(to_x, to_row, r, place, written, tl.where(inside, grad, 0.0))
+    written = (r < rows)[:, None] & (c < aligned(filled, ALIGN))[None, :]
+    write(to_x, to_row, r, place, written, tl.where(inside, grad, 0.0))
 
 
 def statistics(x: Tensor, norm: Any, channels: int, bias: Tensor | None = None) -> Seen:
     """Of the first `channels` of x, entered into the running ones of `norm` as those of x + bias (C,)."""
     found = torch.empty(2, channels, dtype=torch.float32, device=x.device)
     rows = x.numel() // x.shape[1]
-    grid = _grid(rows, channels)
+    programs = grid(rows, channels)
     with torch.cuda.device_of(x):
-        _statistics[grid](
+        _statistics[programs](
             x, row(x), bias, norm.running_mean, norm.running_var, norm.num_batches_tracked, found,
-            *_left(grid, channels, x.device), rows, channels, norm.momentum, norm.eps, BIAS=bias is not None,
-            ROWS=SUMMED, **_constants(channels, x),
+            *_left(programs, channels, x.device), rows, channels, norm.momentum, norm.eps, BIAS=bias is not None,
+            ROWS=SUMMED, **constants_of(channels, x),
         )  # fmt: skip
     return Seen(found, norm.weight.detach(), norm.bias.detach())
 
@@ -276,10 +243,10 @@ def forward(
     rows, parts = x.numel() // x.shape[1], len(out.maps)
     carried = None if carry is None else torch.empty_like(carry)
     with torch.cuda.device_of(x):
-        _forward[_grid(rows, out.channels, parts, once=True)](
-            x, row(x), *seen, plus, _row(plus), carry, _row(carry), *out.pointers, *out.rows, carried, _row(carried),
+        _forward[grid(rows, out.channels, parts, once=True)](
+            x, row(x), *seen, plus, row(plus), carry, row(carry), *out.pointers, *out.rows, carried, row(carried),
             rows, out.channels, PLUS=plus is not None, CARRY=carry is not None, PARTS=parts, ROWS=ROWS,
-            **_constants(out.channels, x, *out.maps, plus, carry),
+            **constants_of(out.channels, x, *out.maps, plus, carry),
         )  # fmt: skip
     return carried
 
@@ -294,41 +261,22 @@ def backward(
     rows, parts, total = x.numel() // x.shape[1], len(g.maps), seen.weight.numel()
     sums = torch.empty(2, total, dtype=torch.float32, device=x.device)
     to_x, to_plus = torch.empty_like(x), None if out is None else torch.empty_like(out)
-    read = (x, row(x), *seen, out, _row(out), *g.pointers, *g.rows, more, _row(more), sums)
+    read = (x, row(x), *seen, out, row(out), *g.pointers, *g.rows, more, row(more), sums)
     constants = {"OUT": out is not None, "MORE": more is not None, "PARTS": parts}
-    constants |= _constants(g.channels, x, *g.maps, more, out)
+    constants |= constants_of(g.channels, x, *g.maps, more, out)
     filled = x.shape[1] if parts == 1 else g.channels
-    grid = _grid(rows, g.channels, parts)
+    programs = grid(rows, g.channels, parts)
     with torch.cuda.device_of(x):
-        _sums[grid](*read, *_left(grid, total, x.device), rows, g.channels, ROWS=SUMMED, **constants)
-        _backward[_grid(rows, g.channels, parts, once=True)](
-            *read, to_x, row(to_x), to_plus, _row(to_plus), rows, g.channels, filled, ROWS=ROWS, **constants
+        _sums[programs](*read, *_left(programs, total, x.device), rows, g.channels, ROWS=SUMMED, **constants)
+        _backward[grid(rows, g.channels, parts, once=True)](
+            *read, to_x, row(to_x), to_plus, row(to_plus), rows, g.channels, filled, ROWS=ROWS, **constants
         )
     return to_x, sums, to_plus
 
 
-def _row(x: Tensor | None) -> int:
-    return 0 if x is None else row(x)
-
-
-def _wide(channels: int) -> int:
-    return 32 if channels <= 32 else 64
-
-
-def _grid(rows: int, channels: int, parts: int = 1, once: bool = False) -> tuple[int, int, int]:
-    """Blocks of rows and of channels, and parts. once: each program takes one block; else several, and adds them up."""
-    blocks, across = triton.cdiv(rows, ROWS if once else SUMMED), triton.cdiv(channels, _wide(channels))
-    return (blocks if once else min(blocks, max(1, PROGRAMS // (across * parts)))), across, parts
-
-
-def _constants(channels: int, *maps: Tensor | None) -> dict[str, int]:
-    align = gcd(8, channels, *(row(x) for x in maps if x is not None))
-    return {"WIDE": _wide(channels), "ALIGN": align, "num_warps": _wide(channels) // 8}
-
-
-def _left(grid: tuple[int, int, int], channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _left(programs: tuple[int, int, int], channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Where the programs leave their sums, and the counters of how many have."""
-    return torch.empty(grid[0], 2, channels, dtype=torch.float32, device=device), _counters(device)
+    return torch.empty(programs[0], 2, channels, dtype=torch.float32, device=device), _counters(device)
 
 
 @cache

@@ -61,7 +61,7 @@ class ConvNormRelu(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         conv: Any = self[0]
-        if not normed.usable(x, self[1]):
+        if not normed.usable(x, self[1]) or any(map(normed.hooked, self)):
             return super().forward(x)
         return normed.norm_relu(conv._conv_forward(x, conv.weight, None), self[1], bias=conv.bias)
 

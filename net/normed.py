@@ -29,7 +29,19 @@ def usable(x: Tensor, norm: nn.Module) -> bool:
     if torch.compiler.is_compiling() or type(norm) not in NORMS or not norm.training or not fused.built(x):
         return False
     tracks = norm.affine and norm.track_running_stats and norm.momentum is not None
-    return bool(tracks) and fused.channels_last(x) and x.shape[1] < x.numel() < 2**31
+    return bool(tracks) and not hooked(norm) and x.shape[1] < x.numel() and in_rows(x)
+
+
+def in_rows(x: Tensor) -> bool:
+    """Whether x (N, C, *space) and what is made like it lie as `fused.rows` are."""
+    return fused.channels_last(x) and x.numel() < 2**31 and fused.row(x) == x.shape[1]
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether something is to happen before or behind a call of this module, which must then be called."""
+    return bool(
+        module._forward_pre_hooks or module._forward_hooks or module._backward_pre_hooks or module._backward_hooks
+    )
 
 
 class _NormRelu(torch.autograd.Function):
@@ -49,9 +61,9 @@ class _NormRelu(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        from fused.norm import Parts, Seen, backward, row
+        from fused.norm import Parts, Seen, backward
 
         x, found, weight, shift, out = ctx.saved_tensors
-        g = g if row(g) else g.contiguous(memory_format=fused.CHANNELS_LAST[g.ndim])
+        g = g if fused.row(g) else g.contiguous(memory_format=fused.CHANNELS_LAST[g.ndim])
         to_x, (to_weight, to_shift), to_plus = backward(x, Seen(found, weight, shift), Parts(g.shape[1], (g,)), out=out)
         return to_x, None if ctx.bias is None else torch.zeros_like(ctx.bias), to_weight, to_shift, to_plus, None

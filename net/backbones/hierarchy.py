@@ -14,14 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from net.normed import usable
+from net.normed import hooked, usable
 
 MULTIPLE = 8  # channels that a GPU's matrix units take at a time
 
 
-def takes(x: Tensor, norms: Sequence[nn.Module]) -> bool:
-    """Whether `hierarchy` can take x, what the block's first convolution gives, and all these norms."""
-    return all(usable(x, norm) for norm in norms)
+def takes(x: Tensor, convs: Iterable[nn.Module], norms: Sequence[nn.Module], stride: int) -> bool:
+    """Whether `hierarchy` can take these."""
+    left = x[:, :1, ::stride, ::stride].numel()  # of one value there is no variance, and PyTorch says so
+    return left > 1 and all(usable(x, norm) for norm in norms) and not any(map(hooked, convs))
 
 
 def hierarchy(x: Tensor, convs: Iterable[Any], norms: Sequence[nn.Module], stride: int, carries: bool) -> Tensor:
@@ -55,7 +56,7 @@ class _Hierarchy(torch.autograd.Function):
 
         taken, given = splits[:1], []
         for i, (kernel, norm, place) in enumerate(zip(kernels, norms[1:], places, strict=True)):
-            given.append(torch.conv2d(taken[i], kernel, stride=stride, padding=1))
+            given.append(_last(torch.conv2d(taken[i], kernel, stride=stride, padding=1)))
             seen.append(statistics(given[i], norm, part))
             after = splits[i + 1 : i + 2]
             carried = forward(given[i], seen[-1], Parts(part, (place,)), carry=after[0] if carries and after else None)

@@ -7,23 +7,25 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 import fused
+from net.blocks import captured
+from net.normed import in_rows
 
 
 class AvgPool(nn.AvgPool2d):
     """nn.AvgPool2d with a square window."""
 
+    kernel_size: int
+    stride: int
+    padding: int
+
     def forward(self, x: Tensor) -> Tensor:
+        side, stride, around = self.kernel_size, self.stride, self.padding
         # a window that the edge cuts counts what is inside alone, if told so
-        whole = self.count_include_pad or not self.padding
-        uncut = not (self.ceil_mode and any(side % self.stride for side in x.shape[2:]))  # type: ignore[operator]
-        if torch.compiler.is_compiling() or not fused.built(x) or not (whole and uncut and takes(x)):
+        whole = (self.count_include_pad or not around) and self.divisor_override is None
+        cut = self.ceil_mode and any((length + 2 * around - side) % stride for length in x.shape[2:])
+        if captured() or not whole or cut or not fused.built(x) or not x.numel() or not in_rows(x):
             return super().forward(x)
-        return _Average.apply(x, self.kernel_size, self.stride, self.padding)
-
-
-def takes(x: Tensor) -> bool:
-    """Whether kernels can take x (N, C, H, W)."""
-    return fused.channels_last(x) and 0 < x.numel() < 2**31
+        return _Average.apply(x, side, stride, around)
 
 
 def sides(x: Tensor, side: int, stride: int, around: int) -> list[int]:

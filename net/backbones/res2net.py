@@ -53,7 +53,7 @@ class Bottle2neck(nn.Module):
 
     def _splits(self, x: Tensor) -> Tensor:
         norms = (self.bn1, *self.bns)
-        if takes(x, norms):
+        if takes(x, self.convs, norms, self.stride):
             return hierarchy(x, self.convs, norms, self.stride, carries=not self.first)
         *splits, last = self.relu(self.bn1(x)).chunk(SCALE, dim=1)
         outs: list[Tensor] = []

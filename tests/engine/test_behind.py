@@ -66,6 +66,14 @@ def test_a_file_that_cannot_be_written_behind_is_heard_of_by_waiting_or_by_leavi
         writer.__exit__(None, None, None)
 
 
+def test_what_a_run_ended_by_is_what_it_says(tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    writer = Writer(behind=True)
+    writer.save({}, tmp_path / "file" / "last.pt")
+    writer.__exit__(FloatingPointError, FloatingPointError("loss is nan"), None)
+    assert "NOTE: " in (said := capsys.readouterr().out) and "last.pt" in said
+
+
 def test_where_nothing_waits_for_a_disk_it_is_written_at_once(tmp_path):
     with Writer(behind=False) as writer:
         writer.save({"a": torch.ones(2)}, tmp_path / "last.pt")

@@ -1,7 +1,10 @@
 """The log: what resuming, a kill and a damaged file leave of it."""
 
+import sys
+
 import pytest
 import torch
+from PIL import Image
 
 from engine.log import Log
 from tests.helpers import all_losses
@@ -61,3 +64,15 @@ def test_a_damaged_log_is_mended_said_and_in_nobodys_way(tmp_path, capsys, conte
     log.close()
     assert [int(line.split(",")[0]) for line in path.read_text().splitlines()[1:]] == [*steps, 4]
     assert log.mean(1) == 1.0, "of all steps, whatever became of their rows"
+
+
+def test_nothing_is_imported_while_a_picture_is_encoded_in_a_thread(tmp_path, monkeypatch):
+    """Processes are forked beside it; in one the lock of an import that was under way would be closed for ever."""
+    for name in [name for name in sys.modules if name.startswith("PIL.") and name.endswith("ImagePlugin")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(Image, "_initialized", 0)
+    log = Log(tmp_path / "log.csv")
+    before = set(sys.modules)
+    log.panel("a", torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8))
+    log.close()
+    assert set(sys.modules) == before

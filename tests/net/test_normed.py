@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 import fused
 from net.backbones.pool import AvgPool
@@ -81,10 +82,41 @@ def test_a_norm_its_bias_its_addition_and_its_relu_are_what_pytorch_gives(device
 
 
 def test_a_variance_far_from_zero_keeps_its_digits(device):
-    x = image(2, 32, 40, 40).mul_(0.01).add_(1000).to(device)
-    norm = nn.BatchNorm2d(32, momentum=1.0).to(device)
+    for far in (False, True):
+        x = image(2, 32, 40, 40).mul_(0.01).add_(1000).to(device)
+        if far:
+            x[0, :, 0, 0] = 900
+        norm = nn.BatchNorm2d(32, momentum=1.0).to(device)
+        norm_relu(x, norm)
+        torch.testing.assert_close(norm.running_var.double(), x.double().var((0, 2, 3)), rtol=1e-4, atol=0)
+
+
+def test_one_channel_lies_last_and_first_at_once(device):
+    x, norm = torch.randn(2, 1, 4, 5).to(device), nn.BatchNorm2d(1).to(device)
+    assert x.stride(1) == 20 and usable(x, norm)
+    torch.testing.assert_close(norm_relu(x, norm), copy.deepcopy(norm)(x).relu())
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_seen_in_what_comes_out_and_in_the_statistics(device, value):
+    x = image(2, 8, 4, 4).to(device)
+    x[1, :, 2, 2] = value
+    norm = nn.BatchNorm2d(8).to(device)
     norm_relu(x, norm)
-    torch.testing.assert_close(norm.running_var.double(), x.double().var((0, 2, 3)), rtol=1e-4, atol=0)
+    assert not norm.running_mean.isfinite().any() and not norm.running_var.isfinite().any()
+
+
+def test_a_convolution_that_a_hook_makes_anew_has_it_made(device):
+    layers = conv_bn_relu(5, 16).to(device)
+    prune.random_unstructured(layers[0], "weight", 0.5)
+    x = image(2, 5, 6, 7).to(device)
+    for _ in range(2):
+        layers(x).sum().backward()
+    with torch.no_grad():
+        layers[0].weight_orig.add_(1)
+        found, expected = layers(x), layers[2](layers[1](layers[0](x)))
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
@@ -135,6 +167,9 @@ def test_what_no_kernel_takes_is_computed_as_ever(device):
     x, norm = image(2, 8, 4, 4).to(device), nn.BatchNorm2d(8).to(device)
     assert usable(x, norm)
     assert not usable(x.contiguous(), norm) and not usable(x.double(), norm) and not usable(x[..., 1:], norm)
+    hook = norm.register_forward_hook(lambda *_: None)
+    assert not usable(x, norm)
+    hook.remove()
     assert not usable(x[:1, :, :1, :1], norm)  # one value a channel has no variance, and PyTorch says so
     for other in (nn.BatchNorm2d(8, momentum=None), nn.BatchNorm2d(8, affine=False), nn.SyncBatchNorm(8)):
         assert not usable(x, other.to(device))
@@ -149,7 +184,8 @@ def test_what_no_kernel_takes_is_computed_as_ever(device):
     ids=str,
 )
 def test_average_pooling_is_what_pytorch_gives(device, window, side, dtype):
-    """An odd side that a window of two does not fill is left to PyTorch."""
+    """An odd side that a window of two does not fill is left to PyTorch, as is what no network here has."""
+    assert AvgPool(3, 2, ceil_mode=True)(torch.zeros(1, 8, 8, 8).to(device, memory_format=LAST)).shape[2:] == (4, 4)
     ceil = {"ceil_mode": True, "count_include_pad": False} if window[2] == 0 else {}
     x, results = image(2, 24, *side, dtype=dtype), []
     for pool, where, kind in ((AvgPool, device, dtype), (nn.AvgPool2d, "cpu", torch.float64)):
