@@ -234,11 +234,11 @@ def test_a_compiled_network_trains_at_several_sides_to_the_same_losses(polyp_fol
     monkeypatch.setattr(net, "build", lambda *_, **__: net.MSNet(Shallow(), width=8))
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     # a number such as BatchNorm's momentum is taken for a variable first, and for that all is traced a second time
-    monkeypatch.setattr(torch._dynamo.config, "specialize_float", True)
     found = []
-    for compiled in (False, True):
-        train.train(small(polyp_folder, compile=compiled, scales=(64, 96), batch=2, lr=1e-4, seed=1))
-        found.append(losses(polyp_folder))
+    with torch._dynamo.config.patch(specialize_float=True):
+        for compiled in (False, True):
+            train.train(small(polyp_folder, compile=compiled, scales=(64, 96), batch=2, lr=1e-4, seed=1))
+            found.append(losses(polyp_folder))
     assert found[1][0] == pytest.approx(found[0][0], rel=1e-4)
     assert found[1] == pytest.approx(found[0], rel=0.03), "rounding grows from step to step"
 
