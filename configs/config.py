@@ -256,7 +256,7 @@ class Config:
         for name in self.resume_changed:
             self._require("resume_changed", name in self.__dataclass_fields__, "names of fields")
         self._require("fold", 1 <= self.fold <= max(1, self.folds), f"from 1 to folds, {self.folds}")
-        self._require("warmup", self.warmup < self.epoch, f"at least 0 and below epoch, {self.epoch}")
+        self._require("warmup", self.warmup < self.epoch, f"at least 0 and below epoch, {self.epoch}; 0 for none")
         self._require("momen", self.optimiser != "adamw" or self.momen < 1, "below 1 where optimiser is adamw")
         still = self.optimiser == "sgd" and self.nesterov and not self.momen
         self._require("momen", not still, "above 0 where nesterov is True; --nesterov False goes without")

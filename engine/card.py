@@ -45,7 +45,8 @@ def _lines(folder: Path, record: Mapping[str, Any], parts: Mapping[str, int], ch
         "",
         f"Data: {_cell(cfg['datapath'])}, images: {images}; `split.json` names each.",
         held_out or "Not validated: nothing here says how good it is.",
-        "Scores on a test set: `python test_score.py` says them after `prediction_rgb.py`. It is no medical device.",
+        f"Scores on a test set: `python prediction_rgb.py {folder.as_posix()}`, then `python test_score.py "
+        f"{folder.as_posix()}`. It is no medical device.",
         "",
         "| setting | |",
         "|---|---|",

@@ -89,7 +89,8 @@ def main() -> None:
         outlines = (
             "the outlines of " + ", ".join(f"{v} {c}" for v, c in colours.items()) if colours else "outlined masks"
         )
-        print(f"{given.out}: {min(given.most, len(sound))} images with {outlines}")
+        shown = f"{given.most} of {len(sound)} (--most)" if given.most < len(sound) else len(sound)
+        print(f"{given.out}: {shown} images with {outlines}")
     sys.exit(1 if problems else 0)
 
 
