@@ -18,11 +18,16 @@ def usable(*tensors: Tensor) -> bool:
 
 
 def built(*tensors: Tensor) -> bool:
-    """Whether there are kernels for these: on one CUDA device, and of dtypes that Triton can build for it."""
+    """Whether there are kernels for these: not `captured`, on one CUDA device, of dtypes that Triton builds for it."""
     device = tensors[0].device
-    return tensors[0].is_cuda and all(
-        x.device == device and x.dtype in DTYPES and _builds(device, x.dtype) for x in tensors
-    )
+    if captured() or not tensors[0].is_cuda:
+        return False
+    return all(x.device == device and x.dtype in DTYPES and _builds(device, x.dtype) for x in tensors)
+
+
+def captured() -> bool:
+    """Whether a network is being read into a graph, by torch.compile or an exporter, and not run."""
+    return torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
 
 
 def few_enough(x: Tensor) -> bool:

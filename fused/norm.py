@@ -261,15 +261,15 @@ def backward(
     rows, parts, total = x.numel() // x.shape[1], len(g.maps), seen.weight.numel()
     sums = torch.empty(2, total, dtype=torch.float32, device=x.device)
     to_x, to_plus = torch.empty_like(x), None if out is None else torch.empty_like(out)
-    read = (x, row(x), *seen, out, row(out), *g.pointers, *g.rows, more, row(more), sums)
+    inputs = (x, row(x), *seen, out, row(out), *g.pointers, *g.rows, more, row(more), sums)
     constants = {"OUT": out is not None, "MORE": more is not None, "PARTS": parts}
     constants |= constants_of(g.channels, x, *g.maps, more, out)
     filled = x.shape[1] if parts == 1 else g.channels
     programs = grid(rows, g.channels, parts)
     with torch.cuda.device_of(x):
-        _sums[programs](*read, *_left(programs, total, x.device), rows, g.channels, ROWS=SUMMED, **constants)
+        _sums[programs](*inputs, *_left(programs, total, x.device), rows, g.channels, ROWS=SUMMED, **constants)
         _backward[grid(rows, g.channels, parts, once=True)](
-            *read, to_x, row(to_x), to_plus, row(to_plus), rows, g.channels, filled, ROWS=ROWS, **constants
+            *inputs, to_x, row(to_x), to_plus, row(to_plus), rows, g.channels, filled, ROWS=ROWS, **constants
         )
     return to_x, sums, to_plus
 

@@ -20,8 +20,6 @@ def half(x: Tensor) -> torch.dtype | None:
     """The dtype in which autocast has convolutions of x computed, where `distance` can: on CUDA, in half precision."""
     if not x.is_cuda or not torch.is_autocast_enabled("cuda") or not x.numel() or x.dtype not in fused.DTYPES:
         return None
-    if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
-        return None
     dtype = torch.get_autocast_dtype("cuda")
     return dtype if dtype != torch.float32 and fused.usable(x.new_empty(0, dtype=dtype)) else None
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
+from fused import captured
 from net import normed
 
 Norm = nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm | nn.InstanceNorm2d | nn.InstanceNorm3d
@@ -37,11 +38,6 @@ def _box_sum_3d(x: Tensor, kernel: int) -> Tensor:
     if captured():
         return F.avg_pool3d(padded, kernel, stride=1) * kernel**3
     return F.avg_pool3d(padded, kernel, stride=1, divisor_override=1)
-
-
-def captured() -> bool:
-    """Whether the network is being read into a graph, by torch.compile or an exporter, and not run."""
-    return torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
 
 
 LAYERS = {

@@ -11,8 +11,9 @@ from torch.autograd.function import once_differentiable
 from torch.distributed.nn.functional import all_reduce
 
 import fused
+from fused import captured
 from net import pair
-from net.blocks import LAYERS, BoxView, by_own_statistics, captured, rows, standardised
+from net.blocks import LAYERS, BoxView, by_own_statistics, rows, standardised
 
 
 def compare(a: Tensor, b: Tensor, views: Sequence[nn.Module] = ()) -> Tensor:

@@ -26,7 +26,7 @@ def norm_relu(x: Tensor, norm: nn.Module, plus: Tensor | None = None, bias: Tens
 
 def usable(x: Tensor, norm: nn.Module) -> bool:
     """Whether kernels can take x (N, C, *space) and this norm: a BatchNorm in training, channels last in memory."""
-    if torch.compiler.is_compiling() or type(norm) not in NORMS or not norm.training or not fused.built(x):
+    if type(norm) not in NORMS or not norm.training or not fused.built(x):
         return False
     tracks = norm.affine and norm.track_running_stats and norm.momentum is not None
     return bool(tracks) and not hooked(norm) and x.shape[1] < x.numel() and in_rows(x)

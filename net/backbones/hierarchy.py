@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from net.backbones.pool import empty
 from net.normed import hooked, usable
 
 MULTIPLE = 8  # channels that a GPU's matrix units take at a time
@@ -45,10 +46,10 @@ class _Hierarchy(torch.autograd.Function):
         kernels = [_filled(weight.to(x.dtype)) for weight in weights[: len(norms) - 1]]
         channels, (height, width) = x.shape[1], x.shape[2:]
         part = channels // len(norms)
-        splits = [_empty(x, len(kernel), height, width) for kernel in kernels]
-        out = _empty(x, channels, -(-height // stride), -(-width // stride))
+        splits = [empty(x, (len(x), len(kernel), height, width)) for kernel in kernels]
+        out = empty(x, (len(x), channels, -(-height // stride), -(-width // stride)))
         *places, last = out.split(part, 1)
-        rest = last if carries else _empty(x, part, height, width)
+        rest = last if carries else empty(x, (len(x), part, height, width))
         seen = [statistics(x, norms[0], channels)]
         forward(x, seen[0], Parts(part, (*splits, rest)))
         if not carries:
@@ -89,7 +90,7 @@ class _Hierarchy(torch.autograd.Function):
             to_weights = [_last(to_kernel[:part, :part]), *to_weights]
             to_affine = [*affine, *to_affine]
         if not ctx.carries:
-            to_rest = spread(to_rest, _empty(x, part, *x.shape[2:]), 3, ctx.stride, 1)
+            to_rest = spread(to_rest, empty(x, (len(x), part, *x.shape[2:])), 3, ctx.stride, 1)
         to_x, affine, _ = backward(x, of_x, Parts(part, (*to_taken, to_rest)))
         return to_x, None, None, None, *to_weights, *affine, *to_affine
 
@@ -98,11 +99,6 @@ def _filled(kernel: Tensor) -> Tensor:
     """A kernel (width, width, 3, 3) with zeros up to the next multiple."""
     more = -len(kernel) % MULTIPLE
     return _last(F.pad(kernel, (0, 0, 0, 0, 0, more, 0, more)) if more else kernel)
-
-
-def _empty(x: Tensor, channels: int, height: int, width: int) -> Tensor:
-    shape = len(x), channels, height, width
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
 def _last(x: Tensor) -> Tensor:

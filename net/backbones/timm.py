@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fused import captured
 from net.backbones import Backbone
-from net.blocks import captured, conv_bn_relu
+from net.blocks import conv_bn_relu
 
 PYRAMID = [2, 4, 8, 16, 32]
 STEM = 64  # channels of level 1 where the network's own maps begin at level 2

@@ -197,3 +197,12 @@ def test_average_pooling_is_what_pytorch_gives(device, window, side, dtype):
         leaf = x.to(where, kind).requires_grad_()
         results.append(differentiated(pool(*window, **ceil)(leaf), [leaf], nn.Identity()))
     require_near(*results, dtype)
+
+
+def test_a_graph_of_any_size_pools_any_size():
+    sides = {2: torch.export.Dim("height", min=8), 3: torch.export.Dim("width", min=8)}
+    pool = AvgPool(2, 2, ceil_mode=True, count_include_pad=False)
+    how = {"strict": False, "prefer_deferred_runtime_asserts_over_guards": True}  # as tools.export has it
+    program = torch.export.export(pool, (torch.zeros(2, 4, 66, 70),), dynamic_shapes={"x": sides}, **how)
+    x = image(2, 4, 35, 41)
+    torch.testing.assert_close(program.module()(x), pool(x), rtol=0, atol=0)
