@@ -185,7 +185,7 @@ def predict(cfgs: Sequence[Config], sets: dict[Path, dict[str, Files]], skip_exi
     # ---- what there is; whatever can be refused is refused here, before the first map
     for out, files in sets.items():
         require_own(out, (path for name in files for path in files_of(cfg, out, name)))
-    machine.settle(cfg.threads, machine.device(cfg.device))
+    machine.settle(cfg, machine.device(cfg.device))
     predictor = ensemble(cfgs, checkpoint.named(cfg.snapshot))
     settings = source(cfgs)
     for out in sets:

@@ -62,7 +62,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     cfg = agreement.as_begun(cfg, found["config"], say) if found else cfg
     torch.backends.cudnn.enabled = cfg.cudnn
     machine.seed_everything(cfg.seed)
-    machine.settle(cfg.threads, device, say)
+    machine.settle(cfg, device, say)
     pairs = parts_of_run(cfg)
     cfg, plan = distributed.of_first(team, lambda: planned(cfg, pairs.train, machine.memory(device), pairs.validation))
     say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))

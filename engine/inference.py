@@ -232,6 +232,7 @@ def load(snapshot: str | Path | Sequence[str | Path], device: str = "auto", **fi
     for each, file in zip(cfgs, files, strict=True):
         for difference in differences(each, file):
             print(f"NOTE: {difference}")
+    machine.allow_tf32(cfg.tf32)
     predictors = ensemble(cfgs, files)
     if not isinstance(predictors, Ensemble):
         raise ValueError(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,12 +53,22 @@ def keep_memory() -> None:
             mallopt(parameter, value)
 
 
-def settle(threads: int, where: torch.device, say: Callable = print) -> None:
-    """`keep_memory`, and as many threads on a CPU as a Config says; said where others leave too few cores for them.
+def allow_tf32(allowed: bool) -> None:
+    """Whether GPUs that have TF32 round to its 10 bits what convolutions and matrix products of float32 read.
+
+    PyTorch lets convolutions; the original's cards had no TF32.
+    """
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def settle(cfg: Any, where: torch.device, say: Callable = print) -> None:
+    """`keep_memory`, and what a Config says: `tf32`, and `threads` on a CPU, with a note if others use their cores.
 
     PyTorch's threads wait for each other: on cores that others use, two take many times as long as one.
     """
     keep_memory()
+    allow_tf32(cfg.tf32)
+    threads = cfg.threads
     if where.type != "cpu" or "OMP_NUM_THREADS" in os.environ:
         return
     load, cores = load_and_cores()

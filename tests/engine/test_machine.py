@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+import net
+from configs import Config
 from engine import machine
+from engine.inference import load
 
 
 def test_a_device_past_the_last_is_refused(monkeypatch):
@@ -30,8 +33,25 @@ def test_threads_are_those_that_others_leave_or_a_note_says_so(monkeypatch, load
     monkeypatch.setattr(machine, "load_and_cores", lambda: (load, 4))
     monkeypatch.setattr(torch, "set_num_threads", lambda count: now.append(count))
     monkeypatch.setattr(torch, "get_num_threads", lambda: now[-1])
-    machine.settle(threads, torch.device("cpu"), words.append)
+    machine.settle(Config(threads=threads), torch.device("cpu"), words.append)
     assert (now[-1], words) == (used, [said] if said else [])
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    machine.settle(-1, torch.device("cpu"), words.append)
+    machine.settle(Config(threads=-1), torch.device("cpu"), words.append)
     assert now[-1] == used, "who sets OMP_NUM_THREADS has the word"
+
+
+@pytest.fixture
+def as_before():
+    yield
+    machine.allow_tf32(False)
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_float32_has_all_its_bits_on_a_gpu_unless_a_config_allows_less(as_before, tmp_path, tf32):
+    fields = {"backbone": "mobilenetv3_small_050", "tf32": tf32}
+    torch.save(net.build("msnet", fields["backbone"]).state_dict(), tmp_path / "model")
+    cpu = torch.device("cpu")
+    for use in (lambda: machine.settle(Config(**fields), cpu), lambda: load(tmp_path / "model", "cpu", **fields)):
+        machine.allow_tf32(not tf32)
+        use()
+        assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is tf32

@@ -12,6 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
+from engine.machine import allow_tf32
 from files import write_file
 from tools.benchmark import ct, loading, prediction, scoring, training, volumes
 from tools.benchmark.clock import machine
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=500, help="side of the images to predict or score")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    allow_tf32(False)  # as a Config has it
     found = {"machine": machine()}
     if given.what == "train":
         found |= training.measure(given.network, given.batch, given.size)

@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if device.type == "cuda":
         torch.cuda.set_device(device.index or 0)
+    machine.allow_tf32(False)  # as a Config has it
     sizes = TOY if device.type == "cpu" else QUICK if given.quick else FULL
     versions, todo = describe(device), parts(sizes, device)
     print(

@@ -79,11 +79,11 @@ def maps(name: str, sizes: Sizes, device: torch.device) -> Iterator[Line]:
 
 
 def ways(device: torch.device) -> list[tuple[str, str, bool]]:
-    """Name, amp and TF32: on CUDA convolutions round float32 to its 10 bits, unless told not to."""
+    """Name, amp and TF32, which a Config has to allow."""
     if device.type == "cpu":
         return [("float32", "off", False), ("bfloat16", "native-bf16", False)]
-    exact, usual = ("float32 without TF32", "off", False), ("float32 with TF32", "off", True)
-    return [exact, usual, ("float16", "native-fp16", True), ("bfloat16", "native-bf16", True)]
+    exact, rounded = ("float32 without TF32", "off", False), ("float32 with TF32", "off", True)
+    return [exact, rounded, ("float16", "native-fp16", True), ("bfloat16", "native-bf16", True)]
 
 
 def images_to_predict(count: int, side: int) -> torch.Tensor:
