@@ -52,9 +52,12 @@ class Writer:
 
 
 def copied(content: Any) -> Any:
-    """`content` with tensors of its own, on the CPU and laid out alike; those that share memory each have a copy."""
+    """`content` with tensors of its own, on the CPU and laid out alike; those that share memory each have a copy.
+
+    A GPU fills pinned memory several times as fast, and PyTorch keeps it for the next copy.
+    """
     if isinstance(content, Tensor):
-        return torch.empty_like(content, device="cpu").copy_(content.detach())
+        return torch.empty_like(content, device="cpu", pin_memory=content.is_cuda).copy_(content.detach())
     if isinstance(content, dict):
         whole = copy.copy(content)  # what PyTorch notes on the dictionary itself included
         whole.update((key, copied(value)) for key, value in content.items())

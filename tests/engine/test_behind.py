@@ -78,3 +78,17 @@ def test_where_nothing_waits_for_a_disk_it_is_written_at_once(tmp_path):
     with Writer(behind=False) as writer:
         writer.save({"a": torch.ones(2)}, tmp_path / "last.pt")
         assert checkpoint.load(tmp_path / "last.pt")["a"].sum() == 2
+
+
+@pytest.mark.gpu
+def test_a_copy_of_what_lies_on_a_gpu_is_whole_when_it_is_made():
+    scale = torch.tensor(3.0, device="cuda")
+    weight = torch.randn(8, 3, 3, 3, device="cuda").to(memory_format=torch.channels_last)
+    for _ in range(3):  # the later ones into memory that the earlier ones have left
+        expected = weight.cpu()
+        found = behind.copied({"weight": weight, "inside": (scale, [weight[:2]])})
+        weight.fill_(7)
+        torch.testing.assert_close(found["weight"], expected, rtol=0, atol=0)
+        torch.testing.assert_close(found["inside"], (torch.tensor(3.0), [expected[:2]]), rtol=0, atol=0)
+        assert found["weight"].stride() == weight.stride() and found["weight"].is_pinned()
+        weight.normal_()
