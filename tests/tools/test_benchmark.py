@@ -15,10 +15,12 @@ def tiny(monkeypatch):
     monkeypatch.setattr(vgg, "SIDE", 32)
 
 
-def test_an_operation_counts_with_what_it_reads_and_writes_and_a_view_does_not():
+def test_an_operation_counts_with_what_it_reads_and_writes_and_neither_a_view_nor_fresh_memory():
     a, b = torch.zeros(4, 8), torch.zeros(8)
     with counting.Counter() as counter:
         a.t().reshape(8, 4)[1:].unsqueeze(0).detach()  # reshaped without a copy
+        assert counter.operations == 0
+        torch.empty_like(a), a.new_empty(9)
         assert counter.operations == 0
         (a + b).mul_(2)
     assert counter.operations == 2

@@ -16,6 +16,7 @@ from engine.precision import Precision
 from lossnet import Criterion, LossNet, msnet_terms
 
 CPU = torch.device("cpu")
+ALLOCATES = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 
 
 class Work(NamedTuple):
@@ -27,7 +28,7 @@ class Work(NamedTuple):
 
 
 class Counter(TorchDispatchMode):
-    """Counts what is called under it, but for views, which move nothing."""
+    """Counts what is called under it, but for views and fresh memory, which move nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +36,8 @@ class Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if func.namespace == "aten" and not func.is_view:  # others ask for a device
+        computes = not func.is_view and func.overloadpacket.__name__ not in ALLOCATES
+        if func.namespace == "aten" and computes:  # others ask for a device
             self.operations += 1
             self.bytes += sum(x.nbytes for x in tree_leaves((args, kwargs, out)) if isinstance(x, Tensor))
         return out

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 import net
@@ -42,6 +43,14 @@ def measure(network: str, batch: int, size: int) -> dict:
     return found
 
 
+def kernels(step: Callable[[], Tensor]) -> int:
+    """What a GPU is given to run in a step, copies included: a step in a graph is one launch of so many kernels."""
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as found:
+        step()
+        torch.cuda.synchronize()
+    return sum(row.count for row in found.key_averages())
+
+
 def asked(work: Mapping[str, counting.Work]) -> dict[str, float]:
     """Operations and gigabytes of each part of a step."""
     found: dict[str, float] = {f"{part} [operations]": of_part.operations for part, of_part in work.items()}
@@ -59,7 +68,7 @@ def shares(work: Mapping[str, counting.Work], seconds: float, amp: str) -> dict[
 
 
 def on_device(network: str, batch: int, size: int, device: torch.device, lossnet: LossNet | None = None) -> dict:
-    """Images per second in each precision, what a step asks for, and of a GPU the MiB that it takes and its shares.
+    """Images per second in each precision, what a step asks for, and of a GPU the MiB, the kernels and its shares.
 
     One too large for the GPU is named.
     """
@@ -82,7 +91,9 @@ def on_device(network: str, batch: int, size: int, device: torch.device, lossnet
         found[f"{way} [images/s]"] = round(batch / seconds, 2)
         amp = ways_of(device)[way]
         found |= _named(way, asked(work := counting.step(network, batch, size, amp)))
-        found |= _named(way, shares(work, seconds, amp) if device.type == "cuda" else {})
+        if device.type == "cuda":
+            found[f"{way} [kernels]"] = kernels(steps[way])
+            found |= _named(way, shares(work, seconds, amp))
     return found
 
 
