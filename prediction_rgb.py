@@ -56,6 +56,7 @@ from files import (
     require_unseen,
     require_writable,
     seen_by,
+    trained_on,
     write_maps_record,
 )
 
@@ -123,8 +124,8 @@ def by_file(extra: Namespace) -> bool:
     return bool(extra.config) and not is_run(extra.config)
 
 
-def find_sets(cfg: Config, extra: Namespace) -> tuple[list[Config], dict[Path, dict[str, Files]]]:
-    """(a Config per checkpoint, folder of maps -> its images) of what the flags ask for.
+def find_sets(cfg: Config, extra: Namespace) -> tuple[list[Config], dict[Path, dict[str, Files]], dict[Path, set[str]]]:
+    """(a Config per checkpoint, folder of maps -> its images, and those trained on) of what the flags ask for.
 
     A folder or an image, what a fold holds out, or the test sets. What a person should know of them is said.
     """
@@ -145,16 +146,17 @@ def find_sets(cfg: Config, extra: Namespace) -> tuple[list[Config], dict[Path, d
     cfgs = members(cfg, snapshots, given)
     for note in (note for pair in zip(cfgs, snapshots, strict=True) for note in differences(*pair)):
         print(f"NOTE: {note}")
+    seen = {}
     for out, files in sets.items():
         images = firsts(files)
-        by_any = {name for snapshot in snapshots for name in seen_by(snapshot, images)}
-        if seen := [name for name in images if name in by_any]:
+        seen[out] = {name for snapshot in snapshots for name in seen_by(snapshot, images)}
+        if first := next((name for name in images if name in seen[out]), None):
             print(
-                f"NOTE: {out}: {len(seen)} of {len(images)} images were trained on or chosen by, first {seen[0]}; "
+                f"NOTE: {out}: {len(seen[out])} of {len(images)} images were trained on or chosen by, first {first}; "
                 "their maps say nothing about new images"
             )
         require_place(out, images, one=bool(extra.images) and Path(extra.images).is_file())
-    return cfgs, sets
+    return cfgs, sets, seen
 
 
 def images_of(cfg: Config, root: str | Path) -> dict[str, Files]:
@@ -176,10 +178,12 @@ def require_place(out: Path, images: dict[str, Path], one: bool) -> None:
     require_apart(out, among | masks_beside(read), around=True)
 
 
-def predict(cfgs: Sequence[Config], sets: dict[Path, dict[str, Files]], skip_existing: bool = False) -> None:
+def predict(
+    cfgs: Sequence[Config], sets: dict[Path, dict[str, Files]], seen: dict[Path, set[str]], skip_existing: bool = False
+) -> None:
     """Write the map of every image (name -> files) of each set into its folder, as <name>.png or <name>.nii.gz.
 
-    cfgs: one per checkpoint, of several the `members`.
+    cfgs: one per checkpoint, of several the `members`. seen: of each set the images that a checkpoint was trained on.
     """
     cfg = cfgs[0]
     # ---- what there is; whatever can be refused is refused here, before the first map
@@ -201,7 +205,7 @@ def predict(cfgs: Sequence[Config], sets: dict[Path, dict[str, Files]], skip_exi
         # what will be replaced goes first: the record is of these pictures and this checkpoint
         for path in (path for name in images.keys() - there for path in files_of(cfg, out, name, all_kinds=True)):
             path.unlink(missing_ok=True)
-        write_maps_record(out, settings, known | prints)
+        write_maps_record(out, settings, known | prints, seen[out] | (trained_on(out) & (known.keys() - prints.keys())))
         missing = {name: channels for name, channels in files.items() if name not in there}
         if missing:
             predict_set(predictor, to_predict(predictor.inputs, missing), out, cfg)

@@ -17,6 +17,7 @@ from files.volumes import read_volume
 from files.writing import write_file, write_picture
 
 RECORD = "maps.json"
+TRAINED_ON = "trained_on"
 PROBABILITIES = "probabilities"  # of volumes, beside their labels
 
 
@@ -115,6 +116,12 @@ def record_of(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) and "snapshot" in found else {}
 
 
+def trained_on(folder: Path) -> set[str]:
+    """The names of images whose maps in `folder` are by a checkpoint that was trained, or chosen, by them."""
+    found = record_of(folder).get(TRAINED_ON)
+    return set(map(str, found)) if isinstance(found, list) else set()
+
+
 def require_own(folder: Path, targets: Iterable[Path]) -> None:
     """ValueError if a file that is about to be replaced is in a folder without a maps.json of ours."""
     taken = next((path for path in (folder / RECORD, *targets) if os.path.lexists(path)), None)
@@ -133,7 +140,13 @@ def require_same_source(folder: Path, settings: dict[str, Any]) -> None:
         raise ValueError(f"{folder} holds other maps than these would be: {shown}; leave out --skip-existing")
 
 
-def write_maps_record(folder: Path, settings: dict[str, Any], images: dict[str, str]) -> None:
-    """maps.json, before the first map; images: the name and the fingerprint of each picture that has one, or will."""
+def write_maps_record(
+    folder: Path, settings: dict[str, Any], images: dict[str, str], trained_on: Iterable[str] = ()
+) -> None:
+    """maps.json, before the first map; images: the name and the fingerprint of each picture that has one, or will.
+
+    trained_on: the names of those that the checkpoint was trained, or chosen, by; whoever scores the maps says so.
+    """
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    write_file(folder / RECORD, json.dumps(settings | {"date": date, "images": images}, indent=1) + "\n")
+    found = settings | {"date": date, TRAINED_ON: sorted(trained_on), "images": images}
+    write_file(folder / RECORD, json.dumps(found, indent=1) + "\n")

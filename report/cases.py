@@ -17,6 +17,7 @@ from files import (
     mask_value,
     read_grid,
     require_same_grid,
+    trained_on,
 )
 from files.nifti import SUFFIXES
 from metrics import PROTOCOLS, Scores
@@ -169,6 +170,12 @@ def pair(job: Job, which: Which = ALL, prefer_labels: bool = False) -> None:
     if job.maps_are_labels and not prefer_labels:
         job.notes.append("scored from label images, for want of grey maps of each class")
     job.names = [name for name in masks if name in maps]
+    known = trained_on(job.maps)
+    if seen := [name for name in job.names if name in known]:
+        job.notes.append(
+            f"{len(seen)} of {len(job.names)} images were trained on or chosen by, first {seen[0]}; their scores say "
+            "nothing about new images"
+        )
     job.files = [
         Case(str(maps[name]), tuple(map(str, masks[name])), str(within) if (within := fields.get(name)) else None)
         for name in job.names

@@ -15,6 +15,7 @@ from PIL import Image
 import files
 import net
 import prediction_rgb
+import test_score
 import train
 from configs import Config, differences, errors_in_one_line
 from tests.conftest import GOLDEN, ROOT
@@ -197,6 +198,25 @@ def test_maps_of_images_that_were_trained_on_are_noted(polyp_folder, tmp_path, c
         prediction_rgb.main(words)
         said = capsys.readouterr().out
         assert note in said and bool(note) == ("NOTE" in said)
+
+
+def test_who_scores_maps_of_images_that_were_trained_on_is_told(polyp_folder, tmp_path, capsys):
+    train_folder, small = polyp_folder / "TrainDataset", polyp_folder / "TestDataset" / "small"
+    torch.save(net.build("msnet", TINY[1]).state_dict(), tmp_path / "model-1")
+    files.write_split(tmp_path / "split.json", files.Parts(files.find_pairs(train_folder)[:4], [], []))
+    words = ["--snapshot", str(tmp_path / "model-1"), "--size", "64", *TINY, "--out", str(tmp_path / "maps")]
+    shutil.copytree(train_folder / "image", tmp_path / "some")
+    for path in sorted((tmp_path / "some").iterdir())[:5]:
+        path.unlink()
+    for images in (train_folder / "image", tmp_path / "some"):  # the second time one image alone, not trained on
+        prediction_rgb.main([*words, "--images", str(images), "--skip-existing"])
+        capsys.readouterr()
+        test_score.main(["--gt", str(train_folder), "--pred", f"mine={tmp_path / 'maps'}"])
+        assert "mine: 4 of 6 images were trained on or chosen by, first 000" in capsys.readouterr().out
+    prediction_rgb.main([*words[:-1], str(tmp_path / "others"), "--images", str(small / "images")])
+    capsys.readouterr()
+    test_score.main(["--gt", str(small), "--pred", f"mine={tmp_path / 'others'}"])
+    assert "trained on" not in capsys.readouterr().out
 
 
 def test_a_mistake_is_one_line(polyp_folder, monkeypatch):
