@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         show = layout.Show(cfg.columns, cfg.percent)
         show.names(cfg.protocol)  # a column that is no score is refused here
-        jobs = find_jobs(cfg, given.gt, given.pred, None if given.fold == "all" else given.fold)
+        jobs = find_jobs(cfg, given, None if given.fold == "all" else given.fold)
         rows = published.read(cfg.protocol, {job.dataset: job for job in jobs}) if beside(cfg, given.published) else []
         if taken := {row.line for row in rows} & {job.method for job in jobs}:
             raise ValueError(f"--pred {min(taken)!r} is the name of a published row; give yours another: NAME=DIR")

@@ -1,5 +1,6 @@
 """What is to be scored or drawn: the sets of masks and maps that --gt and --pred name, or a Config."""
 
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -86,14 +87,26 @@ def _lie_with_images(root: Path) -> bool:
     return len(without_masks(files)) < len(files)
 
 
-def find_jobs(cfg: Config, gt: str | None, preds: Sequence[str], fold: int | None = None) -> list[cases.Job]:
-    """What is to be scored: --gt and --pred, or the folds (one `fold`, or all) or the test sets of the Config."""
-    methods, prefer_labels = methods_of(preds), cases.prefers_labels(cfg.protocol)
+def chosen(sets: dict[str, Path], names: Sequence[str], gt: str) -> dict[str, Path]:
+    """The sets of these names; ValueError for one that --gt does not hold."""
+    if missing := [name for name in names if name not in sets]:
+        raise ValueError(f"--testsets has {missing[0]!r}, but --gt {gt} holds {', '.join(sets)}")
+    return {name: sets[name] for name in names}
+
+
+def find_jobs(cfg: Config, given: Namespace, fold: int | None = None) -> list[cases.Job]:
+    """What is to be scored: --gt and --pred, or the folds (one `fold`, or all) or the test sets of the Config.
+
+    given: the command line. Its --testsets, if it has any, are those of --gt that count.
+    """
+    methods, prefer_labels = methods_of(given.pred), cases.prefers_labels(cfg.protocol)
     which = cases.Which("", cfg.field_of_view, cfg.observer)
-    if gt is not None:
+    if given.gt is not None:
         if not methods:
             raise ValueError("--gt needs at least one --pred [NAME=]DIR")
-        sets, several = sets_of(gt)
+        sets, several = sets_of(given.gt)
+        if given.testsets is not None:
+            sets = chosen(sets, cfg.testsets, given.gt)
         return cases.jobs_of(sets, methods, several, cfg.labels, which, prefer_labels)
     methods = methods or {cfg.network: [Path(cfg.mapspath)]}
     folds = range(1, max(1, cfg.folds) + 1) if fold is None else [cfg.changed(fold=fold).fold]

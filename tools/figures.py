@@ -59,7 +59,7 @@ def main() -> None:
     # ---- what there is; whatever can be refused is refused here
     try:
         by = score_of(cfg.protocol, given.by)
-        jobs = find_jobs(cfg, given.gt, given.pred)
+        jobs = find_jobs(cfg, given)
         images = {job.dataset: find_images(folder) for job in jobs if (folder := folder_of(cfg, given, job))}
         for found in images.values():
             require_apart(given.out, folders_of(found))

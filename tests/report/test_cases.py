@@ -2,6 +2,7 @@
 
 import pytest
 
+import test_score
 from report import arguments
 from tests.miniatures import IMAGE, blob
 
@@ -42,3 +43,15 @@ def test_a_folder_may_have_an_equals_sign_and_so_may_a_name(tmp_path, monkeypatc
     assert arguments.named_folder("lr=./2")[0] == "lr"
     with pytest.raises(ValueError, match="two folders share the name 'm'"):
         arguments.methods_of(["runs/lr=0.1/m", "runs/lr=0.1/m"])
+
+
+def test_of_a_folder_of_test_sets_those_are_scored_that_are_named(tmp_path, write_png, capsys):
+    for name in ("one", "two", "three"):
+        write_png(tmp_path / "gt" / name / "masks" / "0.png", blob(0))
+        write_png(tmp_path / "maps" / name / "0.png", blob(0))
+    words = ["--gt", str(tmp_path / "gt"), "--pred", f"mine={tmp_path / 'maps'}", "--testsets"]
+    test_score.main([*words, "two,one"])
+    lines = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("dataset:")]
+    assert lines == ["two", "one"]
+    with pytest.raises(SystemExit, match=r"--testsets has 'four', but --gt \S+gt holds one, three, two"):
+        test_score.main([*words, "four"])
