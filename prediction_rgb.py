@@ -43,13 +43,13 @@ from files import (
     files_of,
     find_images,
     fingerprint,
+    fingerprints,
     folders_of,
     held_out_of,
     is_whole,
     left_aside,
     maps_of_fold,
     masks_beside,
-    record_of,
     require_apart,
     require_own,
     require_same_source,
@@ -200,13 +200,14 @@ def predict(
     for out, files in sets.items():
         images = firsts(files)
         prints = {name: "+".join(map(fingerprint, channels)) for name, channels in files.items()}
-        known = record_of(out).get("images", {}) if skip_existing else {}
+        known = fingerprints(out) if skip_existing else {}
         there = {n for n, image in images.items() if known.get(n) == prints[n] and complete(out, n, image, cfg)}
         # what will be replaced goes first: the record is of these pictures and this checkpoint
         for path in (path for name in images.keys() - there for path in files_of(cfg, out, name, all_kinds=True)):
             path.unlink(missing_ok=True)
-        write_maps_record(out, settings, known | prints, seen[out] | (trained_on(out) & (known.keys() - prints.keys())))
         missing = {name: channels for name, channels in files.items() if name not in there}
+        # maps that stay, in this record or not, stay what they are
+        write_maps_record(out, settings, known | prints, seen[out] | (trained_on(out) - missing.keys()))
         if missing:
             predict_set(predictor, to_predict(predictor.inputs, missing), out, cfg)
         print(f"{out}: {len(missing)} maps" + (f", {len(there)} were there" if skip_existing else ""))

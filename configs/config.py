@@ -213,7 +213,7 @@ class Config:
     by_group: bool = scoring(False, "scores of each clip, volume or patient too (see `group`)")
 
     device: str = machine("auto", "auto | cpu | cuda | cuda:1")
-    tf32: bool = machine(False, "GPUs may round float32 to 10 bits in convolutions: faster, some grey levels off")
+    tf32: bool = machine(False, "GPUs may round float32 to 10 bits where they multiply: faster, some grey levels off")
     threads: int = machine(0, "of PyTorch on a CPU; 0: one per core, -1: as many as are idle", at_least(-1))
     workers: int = machine(8, "processes that read images, at most one per core; 0: the main one does", at_least(0))
     seed: int = machine(

@@ -12,7 +12,7 @@ HERE = ("device", "threads", "workers")  # of the machine that trained: another 
 # what a map depends on besides the checkpoint and the image
 SETTINGS = (
     *("network", "backbone", "classes", "label_values", "class_names", "size"),
-    *("test_mean", "test_std", "test_amp", "test_scales", "test_flip", "probabilities"),
+    *("test_mean", "test_std", "test_amp", "tf32", "test_scales", "test_flip", "probabilities"),
 )
 
 

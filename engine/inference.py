@@ -224,7 +224,7 @@ def load(snapshot: str | Path | Sequence[str | Path], device: str = "auto", **fi
     snapshot: a file, a pattern, or several, whose maps are averaged. All else (network, backbone, classes, size,
     statistics, views, precision) is from the config.json beside it, of several views, precision and classes from the
     first one's, unless given as fields of Config; without one the entries tell network, backbone and classes, and what
-    is assumed is said.
+    is assumed is said. `tf32` is set for the whole process.
     """
     files = checkpoint.named(snapshot)
     cfg = config_of(files[0]).changed(device=device, **fields)

@@ -111,14 +111,31 @@ def record_of(folder: Path) -> dict[str, Any]:
     """What maps.json says of the maps in a folder; nothing where there is none, or one of somebody else's."""
     try:
         found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) and "snapshot" in found else {}
 
 
+def fingerprints(folder: Path) -> dict[str, str]:
+    """The images whose maps are in `folder` by its record, by name."""
+    found = record_of(folder).get("images")
+    return found if isinstance(found, dict) else {}
+
+
 def trained_on(folder: Path) -> set[str]:
-    """The names of images whose maps in `folder` are by a checkpoint that was trained, or chosen, by them."""
-    found = record_of(folder).get(TRAINED_ON)
+    """The names of images whose maps in `folder` are by a checkpoint that was trained, or chosen, by them.
+
+    By its record, and by that of the folder above, which may be of several sets, clips or classes.
+    """
+    above, inside = record_of(folder.parent), f"{folder.name}/"
+    names = {name.removeprefix(inside) for name in _listed(above, TRAINED_ON) if name.startswith(inside)}
+    if folder.name in {"label", *_listed(above, "class_names"), *_listed(above, "label_values")}:
+        names |= _listed(above, TRAINED_ON)
+    return names | _listed(record_of(folder), TRAINED_ON)
+
+
+def _listed(record: dict[str, Any], what: str) -> set[str]:
+    found = record.get(what)
     return set(map(str, found)) if isinstance(found, list) else set()
 
 

@@ -170,7 +170,7 @@ def pair(job: Job, which: Which = ALL, prefer_labels: bool = False) -> None:
     if job.maps_are_labels and not prefer_labels:
         job.notes.append("scored from label images, for want of grey maps of each class")
     job.names = [name for name in masks if name in maps]
-    known = trained_on(job.maps)
+    known = trained_on(job.maps) if job.class_name == job.labels.classes[0] else ()  # of several classes said once
     if seen := [name for name in job.names if name in known]:
         job.notes.append(
             f"{len(seen)} of {len(job.names)} images were trained on or chosen by, first {seen[0]}; their scores say "

@@ -201,22 +201,42 @@ def test_maps_of_images_that_were_trained_on_are_noted(polyp_folder, tmp_path, c
 
 
 def test_who_scores_maps_of_images_that_were_trained_on_is_told(polyp_folder, tmp_path, capsys):
-    train_folder, small = polyp_folder / "TrainDataset", polyp_folder / "TestDataset" / "small"
+    train_folder, small, maps = polyp_folder / "TrainDataset", polyp_folder / "TestDataset" / "small", tmp_path / "maps"
     torch.save(net.build("msnet", TINY[1]).state_dict(), tmp_path / "model-1")
     files.write_split(tmp_path / "split.json", files.Parts(files.find_pairs(train_folder)[:4], [], []))
-    words = ["--snapshot", str(tmp_path / "model-1"), "--size", "64", *TINY, "--out", str(tmp_path / "maps")]
-    shutil.copytree(train_folder / "image", tmp_path / "some")
-    for path in sorted((tmp_path / "some").iterdir())[:5]:
+    (tmp_path / "copied").mkdir()
+    shutil.copy(tmp_path / "model-1", tmp_path / "copied")  # without what tells that it was trained on anything
+    shutil.copytree(train_folder / "image", tmp_path / "other")
+    for path in sorted((tmp_path / "other").iterdir())[2:]:
         path.unlink()
-    for images in (train_folder / "image", tmp_path / "some"):  # the second time one image alone, not trained on
-        prediction_rgb.main([*words, "--images", str(images), "--skip-existing"])
+    for path in (tmp_path / "other").iterdir():  # another picture of that name
+        Image.open(path).convert("RGB").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+
+    def predicted_and_scored(images, model="model-1", *more: str, gt=train_folder) -> str:
+        words = ["--snapshot", str(tmp_path / model), "--size", "64", *TINY, "--out", str(maps), *more]
+        prediction_rgb.main([*words, "--images", str(images)])
         capsys.readouterr()
-        test_score.main(["--gt", str(train_folder), "--pred", f"mine={tmp_path / 'maps'}"])
-        assert "mine: 4 of 6 images were trained on or chosen by, first 000" in capsys.readouterr().out
-    prediction_rgb.main([*words[:-1], str(tmp_path / "others"), "--images", str(small / "images")])
-    capsys.readouterr()
-    test_score.main(["--gt", str(small), "--pred", f"mine={tmp_path / 'others'}"])
+        test_score.main(["--gt", str(gt), "--pred", f"mine={maps}"])
+        return capsys.readouterr().out
+
+    told = "mine: {} of 6 images were trained on or chosen by, first {}"
+    assert told.format(4, "000") in predicted_and_scored(train_folder / "image")
+    assert told.format(4, "000") in predicted_and_scored(train_folder / "image", "copied/model-1", "--skip-existing")
+    assert told.format(2, "002") in predicted_and_scored(tmp_path / "other"), "two have maps of other pictures now"
+    (maps / "maps.json").write_text("[" * 200_000)
+    test_score.main(["--gt", str(train_folder), "--pred", f"mine={maps}"])
     assert "trained on" not in capsys.readouterr().out
+    shutil.rmtree(maps)
+    assert "trained on" not in predicted_and_scored(small / "images", gt=small)
+
+
+@pytest.mark.parametrize(
+    ("inside", "names"), [("", ["c/1", "2"]), ("c", ["1"]), ("label", ["c/1", "2"]), ("7", ["c/1", "2"]), ("d", [])]
+)
+def test_what_was_trained_on_is_known_in_the_folders_of_sets_and_classes_too(tmp_path, inside, names):
+    settings = {"snapshot": "model", "class_names": 5, "label_values": [0, 7]}
+    files.write_maps_record(tmp_path, settings, {}, ["c/1", "2"])
+    assert files.trained_on(tmp_path / inside) == set(names)
 
 
 def test_a_mistake_is_one_line(polyp_folder, monkeypatch):

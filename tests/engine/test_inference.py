@@ -159,8 +159,8 @@ def test_what_a_partial_record_leaves_open_is_assumed_and_said_once(tmp_path, ph
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "assumed" in line]
     assert line == (
         f"NOTE: {tmp_path}/run/config.json does not say all that maps depend on; assumed are "
-        f"test_mean {Config().test_mean}, test_std {Config().test_std}, test_amp 'off', test_scales (1.0,), "
-        "test_flip False, probabilities False"
+        f"test_mean {Config().test_mean}, test_std {Config().test_std}, test_amp 'off', tf32 False, "
+        "test_scales (1.0,), test_flip False, probabilities False"
     )
 
 

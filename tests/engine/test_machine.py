@@ -42,8 +42,9 @@ def test_threads_are_those_that_others_leave_or_a_note_says_so(monkeypatch, load
 
 @pytest.fixture
 def as_before():
+    cudnn, matmul = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     yield
-    machine.allow_tf32(False)
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, matmul
 
 
 @pytest.mark.parametrize("tf32", [False, True])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -255,6 +256,14 @@ def test_made_up_data_is_not_mixed_into_a_data_set(tmp_path, write_png):
     write_png(tmp_path / "TrainDataset" / "image" / "patient-7.png", np.zeros((3, 3), np.uint8))
     with pytest.raises(ValueError, match=r"patient-7\.png is not made up"):
         demo_data.write_demo_data(tmp_path, train=1, test=1)
+
+
+def test_a_soft_map_takes_less_room_than_opencv_gives_it_and_keeps_every_pixel(tmp_path):
+    y, x = np.mgrid[:200, :300]
+    soft = (255 / (1 + np.hypot(y - 90, x - 140) / 30)).astype(np.uint8)
+    write_picture(tmp_path / "soft.png", soft)
+    assert (tmp_path / "soft.png").stat().st_size < 0.8 * len(cv2.imencode(".png", soft)[1])
+    assert np.array_equal(cv2.imread(str(tmp_path / "soft.png"), cv2.IMREAD_UNCHANGED), soft)
 
 
 def test_a_picture_needs_a_known_ending(tmp_path):

@@ -55,3 +55,5 @@ def test_of_a_folder_of_test_sets_those_are_scored_that_are_named(tmp_path, writ
     assert lines == ["two", "one"]
     with pytest.raises(SystemExit, match=r"--testsets has 'four', but --gt \S+gt holds one, three, two"):
         test_score.main([*words, "four"])
+    with pytest.raises(SystemExit, match="testsets names no set"):
+        test_score.main([*words, ""])
