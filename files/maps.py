@@ -125,13 +125,15 @@ def fingerprints(folder: Path) -> dict[str, str]:
 def trained_on(folder: Path) -> set[str]:
     """The names of images whose maps in `folder` are by a checkpoint that was trained, or chosen, by them.
 
-    By its record, and by that of the folder above, which may be of several sets, clips or classes.
+    By its record; without one by that of the folder above, which may be of several sets, clips or classes.
     """
+    if own := record_of(folder):
+        return _listed(own, TRAINED_ON)
     above, inside = record_of(folder.parent), f"{folder.name}/"
     names = {name.removeprefix(inside) for name in _listed(above, TRAINED_ON) if name.startswith(inside)}
     if folder.name in {"label", *_listed(above, "class_names"), *_listed(above, "label_values")}:
         names |= _listed(above, TRAINED_ON)
-    return names | _listed(record_of(folder), TRAINED_ON)
+    return names
 
 
 def _listed(record: dict[str, Any], what: str) -> set[str]:

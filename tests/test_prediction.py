@@ -237,6 +237,9 @@ def test_what_was_trained_on_is_known_in_the_folders_of_sets_and_classes_too(tmp
     settings = {"snapshot": "model", "class_names": 5, "label_values": [0, 7]}
     files.write_maps_record(tmp_path, settings, {}, ["c/1", "2"])
     assert files.trained_on(tmp_path / inside) == set(names)
+    (tmp_path / inside).mkdir(exist_ok=True)
+    files.write_maps_record(tmp_path / inside, settings, {}, ["9"])
+    assert files.trained_on(tmp_path / inside) == {"9"}, "its own record has the word"
 
 
 def test_a_mistake_is_one_line(polyp_folder, monkeypatch):
