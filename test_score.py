@@ -45,8 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show = layout.Show(cfg.columns, cfg.percent)
         show.names(cfg.protocol)  # a column that is no score is refused here
         jobs = find_jobs(cfg, given, None if given.fold == "all" else given.fold)
-        if not jobs:
-            raise ValueError("testsets names no set; leave it out, or name some, such as --testsets Kvasir,CVC-300")
         rows = published.read(cfg.protocol, {job.dataset: job for job in jobs}) if beside(cfg, given.published) else []
         if taken := {row.line for row in rows} & {job.method for job in jobs}:
             raise ValueError(f"--pred {min(taken)!r} is the name of a published row; give yours another: NAME=DIR")

@@ -117,7 +117,12 @@ def jobs_of(
     which: Which = ALL,
     prefer_labels: bool = False,
 ) -> list[Job]:
-    """A job per set, class, method and run, paired. With several sets the maps of each are in a folder of its name."""
+    """A job per set, class, method and run, paired. With several sets the maps of each are in a folder of its name.
+
+    ValueError for no set.
+    """
+    if not sets:
+        raise ValueError("testsets names no set; leave it out, or name some, such as --testsets Kvasir,CVC-300")
     jobs = [
         Job(name, method, run, len(folders), class_name, labels, root, folder / name if several else folder)
         for name, root in sets.items()
