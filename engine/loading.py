@@ -8,13 +8,14 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from engine.machine import usable_cores
 from engine.stop import ignore_signals
@@ -51,7 +52,9 @@ class Loader:
         **batches: Any,
     ):
         """batches: batch_size or batch_sampler, as DataLoader takes them."""
-        self._begun: dict[tuple[int, int], Iterator[Any]] = {}  # epoch and batches behind it -> the rest
+        self._next: tuple[int, int] | None = None  # the epoch, and how many of its batches, that is come to
+        if "batch_sampler" in batches:
+            batches["batch_sampler"] = self._onward = Onward(batches["batch_sampler"])
         self.count = len(data)  # type: ignore[arg-type] # images, where batches are of their indices
         processes = workers(wanted)
         shared = processes > 0 and enough_shared_memory(processes, batch_bytes, say)
@@ -92,25 +95,38 @@ class Loader:
         return self._read(iter(self._loader))
 
     def epoch(self, number: int, done: int = 0) -> Iterator[Any]:
-        """The batches of an epoch but its first `done`. Behind the last one the next epoch's begin to be read.
+        """The batches of an epoch but its first `done`. Meanwhile those of the next one begin to be read.
 
-        They are then there when it begins; meanwhile the run saves and validates.
+        They are then there when it begins; between two the run saves and validates, and no process stands still.
         """
-        begun, self._begun = self._begun, {}
-        sampler: Any = self._loader.batch_sampler
-        if (number, done) not in begun:
-            sampler.start(number, done)
-            begun = {(number, done): iter(self._loader)}
-        yield from self._read(begun[number, done])
-        if number + 1 < sampler.epochs:
-            sampler.start(number + 1)
-            self._begun = {(number + 1, 0): iter(self._loader)}
+        if self._next != (number, done):
+            self._onward.first = (number, done)
+            self._going = iter(self._loader)
+        self._next = None  # until the last batch is given
+        yield from self._read(islice(self._going, self._onward.batches.steps - done))
+        self._next = (number + 1, 0)
 
     def _read(self, batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:
             if isinstance(batch, Failure):
                 raise batch.error from RuntimeError(f"\n{batch.trace}")
             yield unpacked(batch)
+
+
+class Onward(Sampler):
+    """The batches of an epoch and of all that follow it, in one pass: `first` says which, and where in it, it begins.
+
+    batches: one pass is an epoch, of `steps` batches, once it is told which to `start`; there are `epochs`.
+    """
+
+    def __init__(self, batches: Any):
+        self.batches, self.first = batches, (0, 0)
+
+    def __iter__(self) -> Iterator[Any]:
+        first, done = self.first
+        for epoch in range(first, self.batches.epochs):
+            self.batches.start(epoch, done if epoch == first else 0)
+            yield from self.batches
 
 
 class Failure(NamedTuple):

@@ -134,16 +134,13 @@ def test_a_process_that_dies_while_the_run_computes_is_named_too():
 class Passes:
     """A batch sampler of three epochs: epoch * 10 and more, in twos."""
 
-    epochs = 3
+    epochs, steps = 3, 2
 
     def __init__(self):
         self.now = 0, 0
 
     def start(self, epoch: int, done: int = 0) -> None:
         self.now = epoch, done
-
-    def __len__(self) -> int:
-        return 2 - self.now[1]
 
     def __iter__(self):
         epoch, done = self.now
@@ -165,22 +162,27 @@ class Noted(torch.utils.data.Dataset):
 
 
 @pytest.mark.parametrize("processes", [0, 1])
-def test_an_epoch_begins_to_be_read_behind_the_one_before_and_none_behind_the_last(processes, tmp_path):
+def test_an_epoch_begins_to_be_read_before_the_one_before_has_ended(processes, tmp_path):
     found = []
     with Loader(Noted(tmp_path), numbers, processes, 1000, torch.device("cpu"), batch_sampler=Passes()) as read:
-        for epoch, done in ((0, 1), (1, 0), (2, 0)):
-            found.append([batch.values.tolist() for batch in read.epoch(epoch, done)])
+        for epoch, done in ((0, 0), (1, 0), (2, 0)):
+            batches = read.epoch(epoch, done)
+            found.append([next(batches).values.tolist()])
             ahead = tmp_path / str(10 * epoch + 10)
             for _ in range(500 if processes and epoch < 2 else 0):
                 if ahead.exists():
                     break
                 time.sleep(0.01)
             assert ahead.exists() == (processes == 1 and epoch < 2)
-    assert found == [[[2, 3]], [[10, 11], [12, 13]], [[20, 21], [22, 23]]]
+            found[-1] += [batch.values.tolist() for batch in batches]
+    assert found == [[[0, 1], [2, 3]], [[10, 11], [12, 13]], [[20, 21], [22, 23]]]
 
 
-def test_an_epoch_that_was_not_the_next_is_read_as_it_is():
-    with Loader(Ten(), numbers, 1, 1000, torch.device("cpu"), batch_sampler=(passes := Passes())) as read:
-        passes.epochs = 9
-        assert [batch.values.tolist() for batch in read.epoch(0)] == [[0, 1], [2, 3]]
+@pytest.mark.parametrize("processes", [0, 2])
+def test_an_epoch_that_is_not_the_next_is_read_as_it_is(processes):
+    with Loader(Ten(), numbers, processes, 1000, torch.device("cpu"), batch_sampler=Passes()) as read:
         assert [batch.values.tolist() for batch in read.epoch(0, 1)] == [[2, 3]]
+        assert [batch.values.tolist() for batch in read.epoch(1)] == [[10, 11], [12, 13]]
+        assert [batch.values.tolist() for batch in read.epoch(0, 1)] == [[2, 3]]
+        assert next(read.epoch(1)).values.tolist() == [10, 11]
+        assert [batch.values.tolist() for batch in read.epoch(2)] == [[20, 21], [22, 23]]
