@@ -2,9 +2,9 @@
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,10 @@ class Log:
             return
         # first: what follows has a thread, which a refusal would leave
         write_csv(path, [self._columns, *kept])
-        with self._drawing():
+        try:
             self._board = board()(str(path.parent / "tensorboard"), purge_step=self.step + 1)
+        except OSError as error:
+            self._without_board(error)
 
     def _count(self, epoch: int, total: float) -> None:
         so_far, steps = self.sum_of(epoch)
@@ -113,11 +115,13 @@ class Log:
         if self._writes:
             with open(self.path, "a", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows(good if bad is None else good[: bad + 1])
-            with self._drawing() as board:
-                for row in good if board else ():
-                    for name, value in zip(self._columns[2:], row[2:], strict=True):
-                        if name not in self._names_before:
-                            board.add_scalar(f"train/{name}", value, row[0])
+            curves = [
+                (f"train/{name}", value, row[0])
+                for row in good
+                for name, value in zip(self._columns[2:], row[2:], strict=True)
+                if name not in self._names_before
+            ]
+            self._draw(lambda board: [board.add_scalar(*point) for point in curves])
         if bad is not None:
             step, epoch, _, total, *terms = good[bad][:-1]
             norm = good[bad][-1]
@@ -131,9 +135,8 @@ class Log:
 
     def scalar(self, name: str, value: float) -> None:
         """A value after the steps so far, for TensorBoard: a validation score, the loss scaling."""
-        with self._drawing() as board:
-            if board:
-                board.add_scalar(name, value, self.step)
+        step = self.step
+        self._draw(lambda board: board.add_scalar(name, value, step))
 
     def panel(self, name: str, image: Tensor, mask: Tensor, pred: Tensor, most: int = 4) -> None:
         """A picture for TensorBoard: image | mask | map, one example a row.
@@ -141,38 +144,34 @@ class Log:
         image (N, 3, H, W) float of any range; mask, pred (N, C, H, W) in [0, 1]; of several classes each is a column.
         Of volumes the middle of the last axis, and of several channels the first.
         """
-        if not (self._writes and self._board):
+        if not self._board:
             return
-        image, mask, pred = (x[..., x.shape[-1] // 2] if x.ndim == 5 else x for x in (image, mask, pred))
-        image = image if image.shape[1] == 3 else image[:, :1].expand(-1, 3, -1, -1)
-        rows = []
-        for picture, *greys in zip(image[:most].float().cpu(), mask.float().cpu(), pred.detach().float().cpu()):
-            low, high = picture.min(), picture.max()
-            maps = [channel.expand(3, -1, -1) for grey in greys for channel in grey]
-            rows.append(torch.cat([(picture - low) / (high - low).clamp(min=1e-6), *maps], 2))
-        self._painter.submit(self._paint, name, torch.cat(rows, 1).clamp(0, 1), self.step)
-
-    def _paint(self, name: str, picture: Tensor, step: int) -> None:
-        """In a thread of its own: a picture takes as long to encode as a GPU needs for ten steps."""
-        with self._drawing() as board:
-            if board:
-                board.add_image(name, picture, step)
+        step, parts = self.step, (image, mask, pred.detach())
+        parts = [x[..., x.shape[-1] // 2] if x.ndim == 5 else x for x in parts]
+        parts = [x[:most].float().cpu() for x in parts]
+        self._draw(lambda board: board.add_image(name, _side_by_side(*parts), step))
 
     def close(self) -> None:
-        """Let go of TensorBoard's file, when all pictures are in it."""
+        """Let go of TensorBoard's file, when all is in it."""
+        self._draw(lambda board: board.close())
         self._painter.shutdown()
-        with self._drawing() as board:
-            if board:
-                board.close()
 
-    @contextmanager
-    def _drawing(self) -> Iterator[Any]:
-        """TensorBoard, None where there is none; what it cannot write is said once, and the run goes on without it."""
-        try:
-            yield self._board
-        except (OSError, RuntimeError, ValueError) as error:
-            self._board = None
-            print(f"NOTE: TensorBoard cannot be written ({error}); the run goes on, log.csv has its losses")
+    def _draw(self, on: Callable[[Any], object]) -> None:
+        """Give TensorBoard to `on`, in a thread of its own: drawing an epoch takes a GPU's time of several steps."""
+
+        def drawn() -> None:
+            try:
+                if self._board:
+                    on(self._board)
+            except Exception as error:  # nobody else would hear of it
+                self._without_board(error)
+
+        if self._board:
+            self._painter.submit(drawn)
+
+    def _without_board(self, error: Exception) -> None:
+        self._board = None
+        print(f"NOTE: TensorBoard cannot be written ({error}); the run goes on, log.csv has its losses")
 
     def sum_of(self, epoch: int) -> tuple[float, int]:
         """Sum of the total losses of an epoch's steps so far, those before a resume included, and their number."""
@@ -182,6 +181,17 @@ class Log:
         """Mean total loss of an epoch's steps; NaN if none are known."""
         total, steps = self.sum_of(epoch)
         return total / steps if steps else math.nan
+
+
+def _side_by_side(image: Tensor, mask: Tensor, pred: Tensor) -> Tensor:
+    """(3, N H, (1 + 2 C) W) in [0, 1]: what `Log.panel` shows, of flat images."""
+    image = image if image.shape[1] == 3 else image[:, :1].expand(-1, 3, -1, -1)
+    rows = []
+    for picture, *greys in zip(image, mask, pred):
+        low, high = picture.min(), picture.max()
+        maps = [channel.expand(3, -1, -1) for grey in greys for channel in grey]
+        rows.append(torch.cat([(picture - low) / (high - low).clamp(min=1e-6), *maps], 2))
+    return torch.cat(rows, 1).clamp(0, 1)
 
 
 def _rows(path: Path, steps: int, columns: Sequence[str]) -> list[tuple[Any, ...]]:

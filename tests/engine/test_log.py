@@ -66,13 +66,16 @@ def test_a_damaged_log_is_mended_said_and_in_nobodys_way(tmp_path, capsys, conte
     assert log.mean(1) == 1.0, "of all steps, whatever became of their rows"
 
 
-def test_nothing_is_imported_while_a_picture_is_encoded_in_a_thread(tmp_path, monkeypatch):
+def test_nothing_is_imported_while_a_thread_draws(tmp_path, monkeypatch):
     """Processes are forked beside it; in one the lock of an import that was under way would be closed for ever."""
     for name in [name for name in sys.modules if name.startswith("PIL.") and name.endswith("ImagePlugin")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(Image, "_initialized", 0)
     log = Log(tmp_path / "log.csv")
     before = set(sys.modules)
+    log.add(1, 0.05, all_losses(2.5), torch.tensor(1.0), ["a"])
+    log.flush()
+    log.scalar("b", 1.0)
     log.panel("a", torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8))
     log.close()
     assert set(sys.modules) == before
