@@ -29,8 +29,8 @@ def whole_file(path: str | Path, lasting: bool = True) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     # nobody can foresee the name, and "x" follows no link. A name of 250 letters would leave no room for more
-    label = f".{path.name[:40]}." if lasting else "."
-    temporary = path.with_name(f"{label}{secrets.token_hex(8)}.part")
+    label = f".{path.name[:40]}.part." if lasting else ".part."
+    temporary = path.with_name(f"{label}{secrets.token_hex(8)}")
     try:
         if lasting:
             _sweep(path.parent, label)
@@ -40,7 +40,7 @@ def whole_file(path: str | Path, lasting: bool = True) -> Iterator[BinaryIO]:
             if lasting:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch turns a failing write into a RuntimeError
+    except OSError as error:
         written = temporary.stat().st_size if temporary.exists() else 0
         temporary.unlink(missing_ok=True)  # before the room is measured
         free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
@@ -55,7 +55,7 @@ def whole_file(path: str | Path, lasting: bool = True) -> Iterator[BinaryIO]:
 
 def _sweep(folder: Path, label: str) -> None:
     """Remove what a kill left of large files that were being written; who began within the hour may still be at it."""
-    for left in folder.glob(f"{glob.escape(label)}{'[0-9a-f]' * 16}.part"):
+    for left in folder.glob(f"{glob.escape(label)}{'[0-9a-f]' * 16}"):
         with suppress(OSError):
             if time.time() - left.lstat().st_mtime > 3600:
                 left.unlink()
