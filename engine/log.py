@@ -146,10 +146,9 @@ class Log:
         """
         if not self._board:
             return
-        step, parts = self.step, (image, mask, pred.detach())
-        parts = [x[..., x.shape[-1] // 2] if x.ndim == 5 else x for x in parts]
-        parts = [x[:most].float().cpu() for x in parts]
-        self._draw(lambda board: board.add_image(name, _side_by_side(*parts), step))
+        step, parts = self.step, [x.detach()[:most] for x in (image, mask, pred)]
+        flat = [(x[..., x.shape[-1] // 2] if x.ndim == 5 else x).float().cpu() for x in parts]
+        self._draw(lambda board: board.add_image(name, _side_by_side(*flat), step))
 
     def close(self) -> None:
         """Let go of TensorBoard's file, when all is in it."""
