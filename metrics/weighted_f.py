@@ -10,7 +10,6 @@ its column, topmost first; else, to its right, bottommost first.
 """
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import TypeVar
 
 import cv2
@@ -29,6 +28,16 @@ GAUSSIAN /= GAUSSIAN.sum()
 DECAY = 0.5 ** (np.sqrt(np.arange(FADED**2 + 1)) / 5)  # by squared distance
 STRIP = 2**16  # pixels worked on at once: what they need stays in the cache, and a huge map needs no memory
 EPSILON = {"official": 1e-6, "pranet": 2.2e-16}
+
+
+def _preferred(ties: str) -> np.ndarray:
+    """(2, FARTHEST + 1, most) dy and dx to foreground at each squared distance as preferred, the last one repeated."""
+    at = [[o for o in OFFSETS[ties] if o[0] ** 2 + o[1] ** 2 == squared] or [(0, 0)] for squared in range(FARTHEST + 1)]
+    most = max(map(len, at))
+    return np.moveaxis(np.array([offsets + offsets[-1:] * (most - len(offsets)) for offsets in at]), 2, 0)
+
+
+PREFERRED = {ties: _preferred(ties) for ties in OFFSETS}
 
 
 def weighted_f_of_maps(pred: Tensor, gt: Tensor, within: Tensor | None, constant: str, ties: str) -> Tensor:
@@ -109,20 +118,14 @@ def _spread(error: np.ndarray, inside: np.ndarray, distance: np.ndarray, ties: s
     reach = REACH + 1
     frame = cv2.copyMakeBorder(np.where(inside, error, -1.0), *(reach,) * 4, cv2.BORDER_CONSTANT, value=-1)
     source, width = frame.ravel(), frame.shape[1]  # -1: no foreground here
-    spread = error.copy()
     squared = _squared(distance)
     ring = np.flatnonzero((squared > 0) & (squared <= FARTHEST))
-    to_squared = squared.ravel()[ring]
     y, x = np.divmod(ring, error.shape[1])
-    from_ring = (y + reach) * width + x + reach
-    for radius, offsets in groupby(OFFSETS[ties], key=lambda o: o[0] ** 2 + o[1] ** 2):
-        chosen = np.flatnonzero(to_squared == radius)
-        to, here = ring[chosen], from_ring[chosen]
-        for dy, dx in offsets:
-            value = source[here + (dy * width + dx)]
-            hit = value >= 0
-            spread.flat[to[hit]] = value[hit]
-            to, here = to[~hit], here[~hit]
+    dy, dx = PREFERRED[ties][:, squared.ravel()[ring]]
+    values = source[(y + reach)[:, None] * width + (x + reach)[:, None] + dy * width + dx]
+    first = (values >= 0).argmax(1)
+    spread = error.copy()
+    spread.flat[ring] = np.take_along_axis(values, first[:, None], 1)[:, 0]
     return spread
 
 
