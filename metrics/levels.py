@@ -13,7 +13,6 @@ from metrics.summary import (
     count_levels,
     count_levels_batch,
     from_pixels,
-    sides,
     to_levels,
 )
 
@@ -26,7 +25,7 @@ def count(rules: Protocol, pred: Tensor, gt: Tensor, within: Tensor | None = Non
         # outside, the gt is background and the map has its lowest level inside: no score but a count would notice
         inside = inside & within
         pred = torch.where(within, pred, torch.where(within, pred, 255).amin((1, 2), keepdim=True))
-    centre = centroid(*sides(inside), rules.half_up)
+    centre = centroid(inside, rules.half_up)
     spatial = _spatial(rules, pred, inside, within)
     if pred.is_floating_point():
         return from_pixels(pred, inside, centre, rules.stretch, rules.strict, within), spatial

@@ -52,27 +52,33 @@ def from_bins(bins: dict[str, Tensor]) -> Summary:
     )
 
 
-def sides(gt: Tensor) -> tuple[Tensor, Tensor]:
-    """Foreground pixels by row (N, H) and by column (N, W), float64, of gt (N, H, W) bool."""
-    if not inputs.on_cpu(gt):
-        return gt.sum(2).double(), gt.sum(1).double()
-    masks = gt.view(torch.uint8).numpy()
-    along = [[cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() for mask in masks] for axis in (1, 0)]
-    return torch.from_numpy(np.stack(along[0])).double(), torch.from_numpy(np.stack(along[1])).double()
-
-
-def centroid(by_row: Tensor, by_column: Tensor, half_up: bool) -> Tensor:
-    """(N, 2) int64: rows and columns in the first quadrant, one more than the rounded centroid; see `sides`.
+def centroid(gt: Tensor, half_up: bool) -> Tensor:
+    """(N, 2) int64: rows and columns in the first quadrant, one more than the rounded centroid of gt (N, H, W) bool.
 
     Halves are rounded to even as Python does (official), or up as MATLAB does for positive numbers (pranet).
     An empty gt gives (1, 1): S has its own rule for it.
     """
-    centre = []
-    for counts in (by_row, by_column):
-        position = torch.arange(counts.shape[1], device=counts.device, dtype=torch.float64)
-        mean = (counts * position).sum(1) / counts.sum(1).clamp(min=1)
-        centre.append(torch.floor(mean + 0.5) if half_up else torch.round(mean))
-    return torch.stack(centre, 1).long() + 1
+    if inputs.on_cpu(gt):
+        mean = torch.tensor([_middle(mask) for mask in gt.view(torch.uint8).numpy()], dtype=torch.float64)
+    else:
+        mean = torch.stack([_mean_place(gt.sum(axis).double()) for axis in (2, 1)], 1)
+    return (torch.floor(mean + 0.5) if half_up else torch.round(mean)).long() + 1
+
+
+def _middle(mask: np.ndarray) -> list[float]:
+    """Mean row and column of the ones of a mask (H, W) uint8; 0 if there is none. Whole sums: exact but for a division.
+
+    In numpy: on so few numbers most of PyTorch's time is its calls.
+    """
+    sums = [cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() for axis in (1, 0)]
+    size = max(1, int(sums[0].sum()))
+    return [int(of_lines @ np.arange(len(of_lines))) / size for of_lines in sums]
+
+
+def _mean_place(counts: Tensor) -> Tensor:
+    """(N,) float64: the mean index of what is counted, counts (N, length) float64."""
+    position = torch.arange(counts.shape[1], device=counts.device, dtype=torch.float64)
+    return (counts * position).sum(1) / counts.sum(1).clamp(min=1)
 
 
 def count_levels(pred: np.ndarray, gt: np.ndarray, centre: list[int], within: np.ndarray | None = None) -> np.ndarray:
