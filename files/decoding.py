@@ -23,6 +23,7 @@ REDUCE = f"expected at most {MOST_PIXELS} pixels: cut it into tiles, or scale it
 # one limit, also where Pillow reads; from one to two times as many it would only warn
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def decode(path: str | Path, flags: int) -> np.ndarray:
@@ -48,12 +49,12 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     """A file as Pillow opens it; its errors, and those of the block, as `decoding` words them."""
     with decoding(path):
         data = _bytes(path)
-        require_reasonable_size(path, data)
         try:
             image = Image.open(BytesIO(data))
         except UnidentifiedImageError as error:
             raise ValueError(f"{len(data)} bytes, {NO_IMAGE}") from error
         with image:
+            _require_reasonable(path, *image.size)
             yield image
 
 
@@ -69,6 +70,8 @@ def decoding(path: str | Path) -> Iterator[None]:
         raise FileNotFoundError(f"{path} has vanished; is its disk still there? The run can be resumed") from error
     except PermissionError:
         raise
+    except BOMBS as error:
+        raise ValueError(f"{path} is refused ({error}); {REDUCE}") from error
     except MemoryError as error:  # its size was reasonable: the machine is full, the file may be sound
         raise MemoryError(
             f"{path} finds no room in memory ({error}); end other programs, or lower `workers`"
@@ -96,16 +99,22 @@ def require_whole(path: str | Path, image: Image.Image) -> None:
 
 def require_reasonable_size(path: str | Path, data: bytes) -> None:
     """ValueError, before memory is taken for it, where the header of an image file promises too many pixels."""
+    if (
+        data[:8] == PNG and data[12:16] == b"IHDR" and len(data) >= 24
+    ):  # Pillow takes a tenth as long to look as a mask to decode
+        _require_reasonable(path, *struct.unpack_from(">II", data, 16))
+        return
     try:
-        if data[:8] == PNG and data[12:16] == b"IHDR":  # Pillow takes a tenth as long to look as a mask to decode
-            width, height = struct.unpack_from(">II", data, 16)
-        else:
-            with Image.open(BytesIO(data)) as image:
-                width, height = image.size
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{path} is refused ({error}); {REDUCE}") from error
+        with Image.open(BytesIO(data)) as image:
+            size = image.size
+    except BOMBS:
+        raise
     except Exception:  # not for Pillow: the decoder has the word
         return
+    _require_reasonable(path, *size)
+
+
+def _require_reasonable(path: str | Path, width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
         raise ValueError(f"{path} is refused ({width}x{height} pixels); {REDUCE}")
 

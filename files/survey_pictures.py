@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from configs import Labels
@@ -117,7 +118,8 @@ def _look_closely(pair: Pair, labels: Labels, turned: bool) -> Look:
             continue
         if not labelled:
             _require_binary(path, mask)
-        histogram += np.bincount(mask.ravel(), minlength=256)
+        # not np.bincount, which makes whole words of the bytes first: float32, exact to 2^24 pixels of a value
+        histogram += cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel().astype(np.int64)
         whole |= _foreground(mask)
     return Look(size, turned, len(pair.masks), int(np.flatnonzero(histogram)[-1]), int(whole.sum()), histogram)
 
@@ -137,13 +139,15 @@ def _open(path: Path) -> bool:
 def _require_binary(path: Path, mask: np.ndarray) -> None:
     """ValueError for a mask without foreground, with labels, or with flat areas between black and white."""
     require_two_kinds(path, mask)
+    value, top = areas_of_grey(mask), mask.max()
+    if value is None and not 1 < top < 128:
+        return
     values = np.unique(mask)
     few = f" {','.join(map(str, values))}" if len(values) <= 12 else ""
     hint = f"A palette or colour image? Save it as grey, 0 and 255. Several classes? Give classes and label_values{few}"
-    if 1 < mask.max() < 128:
-        raise ValueError(f"{path} has no value above {mask.max()}; expected 255 (or 1) for a lesion. {hint}")
-    if (value := areas_of_grey(mask)) is not None:
-        raise ValueError(
-            f"{path} has areas of grey {value}, neither lesion nor background. {hint}. "
-            "Meant as soft values? check_data=False trains on them"
-        )
+    if 1 < top < 128:
+        raise ValueError(f"{path} has no value above {top}; expected 255 (or 1) for a lesion. {hint}")
+    raise ValueError(
+        f"{path} has areas of grey {value}, neither lesion nor background. {hint}. "
+        "Meant as soft values? check_data=False trains on them"
+    )
