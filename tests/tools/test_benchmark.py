@@ -1,10 +1,15 @@
 """What a benchmark says of a step: counted right, the same on every machine."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
 import net
 from lossnet import vgg
+from tests.conftest import ROOT
 from tests.helpers import TinyBackbone
 from tools.benchmark import counting, training
 
@@ -53,11 +58,54 @@ def test_a_step_is_said_with_its_operations_bytes_and_shares(tiny, monkeypatch):
     work = {"forward": counting.Work(7, 3_000_000_000, 5), "backward": counting.Work(1, 1_000_000_000, 15)}
     monkeypatch.setattr(training, "peak", lambda dtype: {torch.float16: 40.0}[dtype])
     monkeypatch.setattr(training, "bandwidth", lambda: 8e9)
-    assert training.asked(work) == {
-        **{"forward [operations]": 7, "backward [operations]": 1},
-        **{"forward [GB]": 3.0, "backward [GB]": 1.0},
+    assert counting.asked(work) == {
+        **{"forward [operations]": 7, "backward [operations]": 1, "all [operations]": 8},
+        **{"forward [GB]": 3.0, "backward [GB]": 1.0, "all [GB]": 4.0},
     }
     assert training.shares(work, 2.0, "native-fp16") == {
         "share of a matrix product's speed": 0.25,
         "share of a copy's bandwidth": 0.25,
     }
+
+
+def printed(code: str) -> list[float]:
+    """The numbers that a process of its own prints, for the tests have Triton interpreted."""
+    pytest.importorskip("triton")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "-W", "error", "-c", code]
+    run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return list(map(float, run.stdout.split()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "most"), [("msnet", 1000), ("m2snet", 1350)])
+def test_on_a_gpu_a_step_asks_for_no_more_than_was_aimed_at(network, most):
+    """979 and 1325 operations, 2.41 and 2.46 GB an image."""
+    code = f"""
+from tools.benchmark import counting
+for on_gpu in (False, True):
+    asked = counting.asked(counting.step("{network}", 1, 352, "native-fp16", on_gpu))
+    print(asked["all [operations]"], asked["all [GB]"])
+"""
+    plain, plain_bytes, found, found_bytes = printed(code)
+    assert 500 < found < most < plain and 2 < found_bytes < 2.6 < plain_bytes
+
+
+def test_a_map_that_a_kernel_is_given_twice_counts_once_and_one_that_it_overwrites_twice():
+    code = """
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from fused import norm, pool
+from tools.benchmark import counting
+
+launched = []
+with FakeTensorMode(), counting._in_kernels(None, launched):
+    x = torch.zeros(2, 8, 4, 4).contiguous(memory_format=torch.channels_last)
+    of_channels = torch.zeros(8)
+    pool.rectify_(x, of_channels)
+    norm.forward(x, norm.Seen(torch.zeros(2, 8), of_channels, of_channels), norm.Parts(8, (torch.zeros_like(x),)))
+print(*launched)
+"""
+    x, of_channels = 4 * 256, 4 * 8
+    assert printed(code) == [2 * (x + of_channels), 2 * x + 2 * of_channels + of_channels]

@@ -39,8 +39,8 @@ def measure(network: str, batch: int, size: int) -> dict:
     found |= {f"{name}, forward [GMAC per image]": round(value / 1e9, 2) for name, value in macs.items()}
     for name, amp in ways.items():
         if not name.startswith("reference"):
-            found |= _named(name, asked(work := counting.step(network, batch, size, amp)))
-            found |= _named(name, shares(work, times[name], amp))
+            work = counting.step(network, batch, size, amp, kernels=DEVICE.type == "cuda")
+            found |= _named(name, counting.asked(work) | shares(work, times[name], amp))
     return found
 
 
@@ -51,12 +51,6 @@ def kernels(step: Callable[[], Tensor]) -> int:
         torch.cuda.synchronize()
     # the rest is what the CPU calls
     return sum(row.count for row in found.key_averages() if row.device_type == DeviceType.CUDA)
-
-
-def asked(work: Mapping[str, counting.Work]) -> dict[str, float]:
-    """Operations and gigabytes of each part of a step."""
-    found: dict[str, float] = {f"{part} [operations]": of_part.operations for part, of_part in work.items()}
-    return found | {f"{part} [GB]": round(of_part.bytes / 1e9, 2) for part, of_part in work.items()}
 
 
 def shares(work: Mapping[str, counting.Work], seconds: float, amp: str) -> dict[str, float]:
@@ -92,7 +86,8 @@ def on_device(network: str, batch: int, size: int, device: torch.device, lossnet
     for way, seconds in seconds_per_step(steps).items():
         found[f"{way} [images/s]"] = round(batch / seconds, 2)
         amp = ways_of(device)[way]
-        found |= _named(way, asked(work := counting.step(network, batch, size, amp)))
+        work = counting.step(network, batch, size, amp, kernels=device.type == "cuda")
+        found |= _named(way, counting.asked(work))
         if device.type == "cuda":
             found[f"{way} [kernels]"] = kernels(steps[way])
             found |= _named(way, shares(work, seconds, amp))
