@@ -109,6 +109,8 @@ def _is_whole_volume(path: Path, image: Path) -> bool:
 
 def record_of(folder: Path) -> dict[str, Any]:
     """What maps.json says of the maps in a folder; nothing where there is none, or one of somebody else's."""
+    if not (folder / RECORD).is_file():  # a pipe of that name would be waited for
+        return {}
     try:
         found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import runpy
 import shutil
 import sys
@@ -225,6 +226,11 @@ def test_who_scores_maps_of_images_that_were_trained_on_is_told(polyp_folder, tm
     assert told.format(2, "002") in predicted_and_scored(tmp_path / "other"), "two have maps of other pictures now"
     (maps / "maps.json").write_text("[" * 200_000)
     test_score.main(["--gt", str(train_folder), "--pred", f"mine={maps}"])
+    assert "trained on" not in capsys.readouterr().out
+    (maps / "maps.json").unlink()
+    os.mkfifo(maps / "maps.json")  # nobody writes into it
+    with pytest.warns(UserWarning, match=r"left aside, first maps\.json"):
+        test_score.main(["--gt", str(train_folder), "--pred", f"mine={maps}"])
     assert "trained on" not in capsys.readouterr().out
     shutil.rmtree(maps)
     assert "trained on" not in predicted_and_scored(small / "images", gt=small)
