@@ -37,7 +37,8 @@ def write_record(path: Path, config: Any, device: torch.device, plan: Sequence[s
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
     }
     write_file(path, json.dumps(record, indent=2) + "\n")
-    installed = sorted({f"{found.name}=={found.version}" for found in distributions()}, key=str.lower)
+    known = (found.metadata for found in distributions())  # read once: name and version would each read it again
+    installed = sorted({f"{of_one['Name']}=={of_one['Version']}" for of_one in known}, key=str.lower)
     write_file(path.with_name("packages.txt"), "\n".join(installed) + "\n")
     if plan:
         write_file(path.with_name("plan.txt"), "\n".join(plan) + "\n")
