@@ -27,6 +27,7 @@ GAUSSIAN = np.exp(-(np.arange(-REACH, REACH + 1.0) ** 2) / (2 * 5.0**2))
 GAUSSIAN /= GAUSSIAN.sum()
 DECAY = 0.5 ** (np.sqrt(np.arange(FADED**2 + 1)) / 5)  # by squared distance
 STRIP = 2**16  # pixels worked on at once: what they need stays in the cache, and a huge map needs no memory
+RING = 2**12  # pixels whose nearest are looked for at once, in the cache too
 EPSILON = {"official": 1e-6, "pranet": 2.2e-16}
 
 
@@ -118,14 +119,16 @@ def _spread(error: np.ndarray, inside: np.ndarray, distance: np.ndarray, ties: s
     reach = REACH + 1
     frame = cv2.copyMakeBorder(np.where(inside, error, -1.0), *(reach,) * 4, cv2.BORDER_CONSTANT, value=-1)
     source, width = frame.ravel(), frame.shape[1]  # -1: no foreground here
-    squared = _squared(distance)
+    squared = _squared(distance).ravel()
     ring = np.flatnonzero((squared > 0) & (squared <= FARTHEST))
-    y, x = np.divmod(ring, error.shape[1])
-    dy, dx = PREFERRED[ties][:, squared.ravel()[ring]]
-    values = source[(y + reach)[:, None] * width + (x + reach)[:, None] + dy * width + dx]
-    first = (values >= 0).argmax(1)
-    spread = error.copy()
-    spread.flat[ring] = np.take_along_axis(values, first[:, None], 1)[:, 0]
+    dy, dx = PREFERRED[ties]
+    steps, spread = dy * width + dx, error.copy()
+    for start in range(0, len(ring), RING):  # else thin masks, all of whose image is ring, would take much memory
+        part = ring[start : start + RING]
+        y, x = np.divmod(part, error.shape[1])
+        values = source[((y + reach) * width + x + reach)[:, None] + steps[squared[part]]]
+        first = (values >= 0).argmax(1)
+        spread.flat[part] = np.take_along_axis(values, first[:, None], 1)[:, 0]
     return spread
 
 
