@@ -32,12 +32,17 @@ def save(content: Any, path: str | Path) -> None:
     Raises OSError saying what could not be written, the room that is left, and what is still intact.
     """
     with whole_file(path) as file:
-        # by its name: so PyTorch has a quarter of the calls that each wait for the thread that trains to let Python go.
-        # It notes the name up to the last dot, and the same content is the same bytes
+        failed = ""
         try:
+            # by its name: PyTorch then calls Python a quarter as often, and each call waits for the thread that trains
             torch.save(content, file.name)
-        except RuntimeError as error:  # "unexpected pos 640 vs 598"
-            raise OSError(errno.EIO, "PyTorch could not write all of it") from error
+        except RuntimeError as error:
+            failed = " ".join(str(error).split())
+        if failed:  # no sooner: PyTorch closes its file when its error is forgotten
+            file.seek(0, os.SEEK_END)
+            file.write(bytes(2**20))  # the system says why the disk takes no more, and PyTorch does not
+            file.flush()
+            raise OSError(errno.EIO, failed)
 
 
 def named(snapshot: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -77,7 +77,7 @@ class Log:
         write_csv(path, [self._columns, *kept])
         try:
             self._board = board()(str(path.parent / "tensorboard"), purge_step=self.step + 1)
-        except OSError as error:
+        except (OSError, RuntimeError, ValueError) as error:
             self._without_board(error)
 
     def _count(self, epoch: int, total: float) -> None:
@@ -147,7 +147,8 @@ class Log:
         if not self._board:
             return
         step, parts = self.step, [x.detach()[:most] for x in (image, mask, pred)]
-        flat = [(x[..., x.shape[-1] // 2] if x.ndim == 5 else x).float().cpu() for x in parts]
+        flat = [x[..., x.shape[-1] // 2] if x.ndim == 5 else x for x in parts]
+        flat = [x.to("cpu", torch.float32, copy=True) for x in flat]  # who gave them may write into them
         self._draw(lambda board: board.add_image(name, _side_by_side(*flat), step))
 
     def close(self) -> None:

@@ -28,8 +28,9 @@ def whole_file(path: str | Path, lasting: bool = True) -> Iterator[BinaryIO]:
     Raises OSError in one line: what could not be written, the room that is left, and that earlier files are intact.
     """
     path = Path(path)
-    # nobody can foresee the name, and "x" follows no link. A name of 250 letters would leave no room for more
-    label = f".{path.name[:40]}.part." if lasting else ".part."
+    # nobody can foresee the name, and "x" follows no link. A name of 250 letters would leave no room for more. PyTorch
+    # notes a name up to its last dot in what it writes: that is the same for all
+    label = f".part.{path.name[:40].replace('.', '-')}-" if lasting else ".part."
     temporary = path.with_name(f"{label}{secrets.token_hex(8)}")
     try:
         if lasting:

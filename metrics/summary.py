@@ -72,7 +72,8 @@ def _middle(mask: np.ndarray) -> list[float]:
     """
     sums = [cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel() for axis in (1, 0)]
     size = max(1, int(sums[0].sum()))
-    return [int(of_lines @ np.arange(len(of_lines))) / size for of_lines in sums]
+    # int64: numpy's own may have 32 bits, and a large mask's sum more
+    return [int(of_lines @ np.arange(len(of_lines), dtype=np.int64)) / size for of_lines in sums]
 
 
 def _mean_place(counts: Tensor) -> Tensor:

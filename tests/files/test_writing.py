@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -88,7 +89,16 @@ def test_on_a_full_disk_a_file_stays_as_it_was_and_one_line_says_so(tmp_path, mo
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size")
 @pytest.mark.parametrize("missing", [1, 100, 5000, 300_000])
-def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, missing):
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch, missing):
+    held: list[str] = []
+
+    def disk_usage(folder, measured=shutil.disk_usage):
+        for number in os.listdir("/proc/self/fd") if os.path.isdir("/proc") else ():
+            with suppress(OSError):
+                held.append(os.readlink(f"/proc/self/fd/{number}"))
+        return measured(folder)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
     content = {"a": torch.zeros(100_000), "b": torch.ones(3)}
     checkpoint.save(content, tmp_path / "other")
     checkpoint.save({"a": torch.ones(3)}, tmp_path / "model")
@@ -97,19 +107,31 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path, missing):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "other").stat().st_size - missing, before[1]))
     try:
-        with pytest.raises(OSError, match=r"could not write .*model.*not write all of it.*are free.*intact"):
+        with pytest.raises(OSError, match=r"could not write .*model.*File too large.*are free.*intact"):
             checkpoint.save(content, tmp_path / "model")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert sorted(os.listdir(tmp_path)) == ["model", "other"]
+    assert not [name for name in held if ".part." in name], "room is measured while what was written still takes it"
     assert torch.equal(torch.load(tmp_path / "model", weights_only=True)["a"], torch.ones(3))
 
 
 def test_the_same_checkpoint_is_the_same_bytes(tmp_path):
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        checkpoint.save({"a": torch.arange(9.0)}, tmp_path / name / "model-1")
-    assert (tmp_path / "one" / "model-1").read_bytes() == (tmp_path / "other" / "model-1").read_bytes()
+    paths = [tmp_path / "one" / "model-1", tmp_path / "one" / "mine.best.pth", tmp_path / "v.1" / "model-1"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        checkpoint.save({"a": torch.arange(9.0)}, path)
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
+def test_what_cannot_be_saved_for_another_reason_is_said_in_its_own_words(tmp_path):
+    class Odd:
+        def __reduce__(self):
+            raise RuntimeError("of a kind that is not kept")
+
+    with pytest.raises(OSError, match=r"could not write .*model .*of a kind that is not kept"):
+        checkpoint.save({"a": Odd()}, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -141,7 +163,7 @@ def test_the_disk_is_asked_and_not_only_a_buffer(tmp_path, monkeypatch):
 
 
 def test_what_a_kill_left_is_removed_once_nobody_can_be_writing_it(tmp_path):
-    old, young, foreign = (tmp_path / f".{name}.part.{'0' * 15}{i}" for i, name in enumerate(("a", "a", "b")))
+    old, young, foreign = (tmp_path / f".part.{name}-{'0' * 15}{i}" for i, name in enumerate(("a", "a", "b")))
     for path in (old, young, foreign):
         path.touch()
     os.utime(old, (0, 0))

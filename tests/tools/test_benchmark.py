@@ -68,6 +68,14 @@ def test_a_step_is_said_with_its_operations_bytes_and_shares(tiny, monkeypatch):
     }
 
 
+def test_without_triton_a_step_is_counted_in_pytorchs_operations(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = counting.measure("msnet", 1, 64)
+    assert len(found) == 2 * 8 and all(name.startswith("PyTorch's operations") for name in found)
+    assert not training.in_kernels(torch.device("cpu"), "off")
+
+
 def printed(code: str) -> list[float]:
     """The numbers that a process of its own prints, for the tests have Triton interpreted."""
     pytest.importorskip("triton")

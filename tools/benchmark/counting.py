@@ -1,5 +1,6 @@
 """What a training step asks of a machine, counted without computing it: operations, bytes and multiply-adds."""
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cache
@@ -51,8 +52,8 @@ class Counter(TorchDispatchMode):
 
 
 def measure(name: str, batch: int, size: int) -> dict[str, float]:
-    """What `asked` says of a step in PyTorch's operations, and as a GPU runs it; in float32 and in half precision."""
-    ways = {"PyTorch's operations": False, "a GPU's way": True}
+    """What `asked` says of a step in PyTorch's operations and, where Triton is, as a GPU runs it, in two precisions."""
+    ways = {"PyTorch's operations": False} | ({"a GPU's way": True} if importlib.util.find_spec("triton") else {})
     return {
         f"{way}, {precision}, {what}": value
         for way, kernels in ways.items()

@@ -10,6 +10,7 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+import fused
 import net
 from engine.gradients import Gradients, Graphs
 from engine.machine import keep_memory
@@ -39,9 +40,14 @@ def measure(network: str, batch: int, size: int) -> dict:
     found |= {f"{name}, forward [GMAC per image]": round(value / 1e9, 2) for name, value in macs.items()}
     for name, amp in ways.items():
         if not name.startswith("reference"):
-            work = counting.step(network, batch, size, amp, kernels=DEVICE.type == "cuda")
+            work = counting.step(network, batch, size, amp, in_kernels(DEVICE, amp))
             found |= _named(name, counting.asked(work) | shares(work, times[name], amp))
     return found
+
+
+def in_kernels(device: torch.device, amp: str) -> bool:
+    """Whether a step runs in the kernels of `fused` there: not without Triton, nor where it builds none."""
+    return fused.usable(torch.zeros(1, dtype=DTYPES[amp] or torch.float32, device=device))
 
 
 def kernels(step: Callable[[], Tensor]) -> int:
@@ -86,7 +92,7 @@ def on_device(network: str, batch: int, size: int, device: torch.device, lossnet
     for way, seconds in seconds_per_step(steps).items():
         found[f"{way} [images/s]"] = round(batch / seconds, 2)
         amp = ways_of(device)[way]
-        work = counting.step(network, batch, size, amp, kernels=device.type == "cuda")
+        work = counting.step(network, batch, size, amp, in_kernels(device, amp))
         found |= _named(way, counting.asked(work))
         if device.type == "cuda":
             found[f"{way} [kernels]"] = kernels(steps[way])
