@@ -43,7 +43,7 @@ def whole_file(path: str | Path, lasting: bool = True) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     except OSError as error:
         written = temporary.stat().st_size if temporary.exists() else 0
-        temporary.unlink(missing_ok=True)  # before the room is measured
+        _remove(temporary)  # before the room is measured
         free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
         what = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise OSError(
@@ -51,7 +51,13 @@ def whole_file(path: str | Path, lasting: bool = True) -> Iterator[BinaryIO]:
             "Files written earlier are intact; make room or write elsewhere"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    """Without a word where that cannot be: what went wrong before is what is said."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _sweep(folder: Path, label: str) -> None:

@@ -232,7 +232,8 @@ def test_a_compiled_network_trains_at_several_sides_to_the_same_losses(polyp_fol
     So would tracing every layer of the backbone: here is every kind of operation that MSNet has.
     """
     monkeypatch.setattr(net, "build", lambda *_, **__: net.MSNet(Shallow(), width=8))
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    whole = functools.partial(torch.compile, backend="aot_eager", fullgraph=True)  # raises where a graph would break
+    monkeypatch.setattr(torch, "compile", whole)
     # a number such as BatchNorm's momentum is taken for a variable first, and for that all is traced a second time
     found = []
     with torch._dynamo.config.patch(specialize_float=True):

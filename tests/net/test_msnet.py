@@ -109,7 +109,7 @@ def test_a_compiled_box_view_of_several_sides_trains_as_it_does_without():
     """Traced and differentiated as for the compiler: what M2SNet has beyond MSNet."""
     plain = recipe.fill(BoxView(3, 8)).double()
     view = copy.deepcopy(plain)
-    compiled = torch.compile(view, dynamic=True, backend="aot_eager")
+    compiled = torch.compile(view, dynamic=True, backend="aot_eager", fullgraph=True)
     for space in ((8, 8), (12, 10)):
         x = torch.randn(2, 8, *space, dtype=torch.float64, requires_grad=True)
         results = [(y := network(x), *torch.autograd.grad(y.square().sum(), x)) for network in (compiled, plain)]
