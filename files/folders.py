@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from files.listing import LEFT_BEHIND
+from files.listing import entries
 from files.nifti import SUFFIXES
 
 # the names that public data sets use, in any case; of several in one place the first pattern counts
@@ -120,7 +120,7 @@ def is_bids(base: Path) -> bool:
 
 
 def _folders(base: Path) -> list[Path]:
-    return sorted(path for path in base.iterdir() if path.is_dir() and not LEFT_BEHIND.match(path.name))
+    return [base / name for name, is_folder in entries(base) if is_folder]
 
 
 def _one_of(folders: Sequence[Path], patterns: Sequence[str], but: Path | None = None) -> Path | None:

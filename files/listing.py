@@ -1,5 +1,6 @@
 """Listing a folder: its images, or its volumes, by name; and what lies beside them."""
 
+import os
 import re
 import unicodedata
 import warnings
@@ -31,6 +32,16 @@ VOLUMES = Kind("volume", SUFFIXES, tuple(CONVERSIONS))
 LEFT_BEHIND = re.compile(r"\.|__MACOSX$|@eaDir$")  # hidden files, and what archives and file servers add
 
 
+def entries(folder: Path) -> list[tuple[str, bool]]:
+    """(name, whether it is a folder) of what a folder holds, sorted, hidden ones left out. Only links are looked at."""
+
+    def is_folder(entry: os.DirEntry) -> bool:
+        return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
+
+    with os.scandir(folder) as there:
+        return sorted((entry.name, is_folder(entry)) for entry in there if not LEFT_BEHIND.match(entry.name))
+
+
 def files_under(folder: str | Path, but: Collection[Path] = ()) -> Iterator[Path]:
     """Every file in a folder and its sub-folders, sorted, hidden ones left out; a folder linked twice is read once.
 
@@ -43,13 +54,11 @@ def files_under(folder: str | Path, but: Collection[Path] = ()) -> Iterator[Path
         if base.resolve() in seen:
             return
         seen.add(base.resolve())
-        for path in sorted(base.iterdir()):
-            if LEFT_BEHIND.match(path.name):
-                continue
-            if path.is_dir():
-                yield from below(path)
+        for name, is_folder in entries(base):
+            if is_folder:
+                yield from below(base / name)
             else:
-                yield path
+                yield base / name
 
     return below(Path(folder))
 

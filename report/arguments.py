@@ -8,7 +8,7 @@ from typing import Any
 
 from configs import Config
 from files import are_of_patients, are_volumes, hold_out, is_bids, list_images, maps_of_fold, mask_folder, pairs_of
-from files.listing import LEFT_BEHIND, PICTURES, VOLUMES
+from files.listing import PICTURES, VOLUMES, entries
 from files.names import without_masks
 from report import cases
 
@@ -60,10 +60,10 @@ def sets_of(gt: str | Path) -> tuple[dict[str, Path], bool]:
     root = Path(gt)
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}; --gt is a folder of masks, a test set or a folder of test sets")
-    there = sorted(path for path in root.iterdir() if not LEFT_BEHIND.match(path.name))
-    inside = [path for path in there if path.is_dir()]
+    there = entries(root)
+    inside = [root / name for name, is_folder in there if is_folder]
     endings = PICTURES.read + VOLUMES.read
-    loose = [path for path in there if path.name.lower().endswith(endings) and path.is_file()]
+    loose = [root / name for name, _ in there if name.lower().endswith(endings) and (root / name).is_file()]
     masks = mask_folder(root)
     together = masks == root and (bool(loose) or are_of_patients(root) or (bool(inside) and _lie_with_images(root)))
     if inside and masks.parent != root and not together and not is_bids(root):

@@ -88,6 +88,7 @@ def test_links_are_followed_once_and_leftovers_of_archives_are_not_images(tmp_pa
         (tmp_path / "set" / folder / "again").symlink_to(tmp_path / "store" / folder / "a")
         write_png(tmp_path / "set" / "__MACOSX" / folder / "x.png", IMAGE)
     (tmp_path / "set" / "images" / "loop").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "nowhere").symlink_to(tmp_path / "set" / "nowhere")
     assert [pair.name for pair in find_pairs(tmp_path / "set")] == ["a/1"]
 
 
