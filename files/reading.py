@@ -64,7 +64,7 @@ def union(paths: Sequence[str | Path], masks: Sequence[np.ndarray]) -> np.ndarra
         if mask.shape != masks[0].shape:
             (h, w), (hh, ww) = mask.shape, masks[0].shape
             raise ValueError(f"{path} is {w}x{h} but {paths[0]}, of the same image, is {ww}x{hh}; they must be equal")
-    return np.maximum.reduce(masks)
+    return masks[0] if len(masks) == 1 else np.maximum.reduce(masks)
 
 
 def read_planes(paths: Sequence[Path], labels: Labels = BINARY) -> np.ndarray:
@@ -141,9 +141,9 @@ def areas_of_grey(mask: np.ndarray, low: int = 20, high: int = 235) -> int | Non
 
     Soft edges are none: there, a grey pixel seldom equals both its right and its lower neighbour.
     """
-    grey = (mask > low) & (mask < high)
-    if not grey.any():
+    if not cv2.inRange(mask, low + 1, high - 1).any():
         return None
+    grey = (mask > low) & (mask < high)
     flat = grey[:-1, :-1] & (mask[:-1, :-1] == mask[:-1, 1:]) & (mask[:-1, :-1] == mask[1:, :-1])
     if flat.sum() <= max(grey.sum() / 3, 0.01 * np.count_nonzero(mask)):
         return None

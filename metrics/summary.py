@@ -59,7 +59,7 @@ def centroid(gt: Tensor, half_up: bool) -> Tensor:
     An empty gt gives (1, 1): S has its own rule for it.
     """
     if inputs.on_cpu(gt):
-        mean = torch.tensor([_middle(mask) for mask in gt.view(torch.uint8).numpy()], dtype=torch.float64)
+        mean = torch.from_numpy(np.array([_middle(mask) for mask in gt.view(torch.uint8).numpy()]))
     else:
         mean = torch.stack([_mean_place(gt.sum(axis).double()) for axis in (2, 1)], 1)
     return (torch.floor(mean + 0.5) if half_up else torch.round(mean)).long() + 1

@@ -27,6 +27,7 @@ GAUSSIAN = np.exp(-(np.arange(-REACH, REACH + 1.0) ** 2) / (2 * 5.0**2))
 GAUSSIAN /= GAUSSIAN.sum()
 DECAY = 0.5 ** (np.sqrt(np.arange(FADED**2 + 1)) / 5)  # by squared distance
 STRIP = 2**16  # pixels worked on at once: what they need stays in the cache, and a huge map needs no memory
+RADIUS = np.float32(FARTHEST + 0.5) ** np.float32(0.5)
 RING = 2**12  # pixels whose nearest are looked for at once, in the cache too
 EPSILON = {"official": 1e-6, "pranet": 2.2e-16}
 
@@ -53,7 +54,7 @@ def weighted_f_of_maps(pred: Tensor, gt: Tensor, within: Tensor | None, constant
     if within is not None:
         pred = torch.where(within, pred.double(), offset)  # p = 0 outside, also where all inside is one level
     maps = zip(pred.numpy(), gt.numpy(), offset.flatten().tolist(), span.flatten().tolist(), strict=True)
-    return torch.tensor([weighted_f(*image, ties=ties) for image in maps], dtype=torch.float64)
+    return torch.from_numpy(np.array([weighted_f(*image, ties=ties) for image in maps]))
 
 
 def weighted_f(level: np.ndarray, gt: np.ndarray, offset: float, span: float, ties: str = "official") -> float:
@@ -91,7 +92,8 @@ def _window(box: Sequence[int], shape: tuple[int, ...], margin: int) -> tuple[sl
 def _lit(level: np.ndarray, box: Sequence[int], offset: float) -> tuple[slice, slice]:
     """Where p 0.5^(d / 5) is not 0, and REACH about the mask: within FADED of it, unless black."""
     window, near = _window(box, level.shape, FADED), _window(box, level.shape, REACH)
-    x, y, width, height = cv2.boundingRect((level[window] != offset).view(np.uint8))
+    dark = int(offset) if level.dtype == np.uint8 else offset  # bytes beside a float would become floats first
+    x, y, width, height = cv2.boundingRect((level[window] != dark).view(np.uint8))
     top, left = window[0].start + y, window[1].start + x
     rows = slice(min(near[0].start, top), max(near[0].stop, top + height))
     return rows, slice(min(near[1].start, left), max(near[1].stop, left + width))
@@ -119,14 +121,13 @@ def _spread(error: np.ndarray, inside: np.ndarray, distance: np.ndarray, ties: s
     reach = REACH + 1
     frame = cv2.copyMakeBorder(np.where(inside, error, -1.0), *(reach,) * 4, cv2.BORDER_CONSTANT, value=-1)
     source, width = frame.ravel(), frame.shape[1]  # -1: no foreground here
-    squared = _squared(distance).ravel()
-    ring = np.flatnonzero((squared > 0) & (squared <= FARTHEST))
+    ring = np.flatnonzero((distance > 0) & (distance < RADIUS))
     dy, dx = PREFERRED[ties]
     steps, spread = dy * width + dx, error.copy()
     for start in range(0, len(ring), RING):  # else thin masks, all of whose image is ring, would take much memory
         part = ring[start : start + RING]
         y, x = np.divmod(part, error.shape[1])
-        values = source[((y + reach) * width + x + reach)[:, None] + steps[squared[part]]]
+        values = source[((y + reach) * width + x + reach)[:, None] + steps[_squared(distance[y, x])]]
         first = (values >= 0).argmax(1)
         spread.flat[part] = np.take_along_axis(values, first[:, None], 1)[:, 0]
     return spread
