@@ -1,7 +1,7 @@
 """`Scores`: maps and gts in, the scores of a protocol out."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -215,6 +215,15 @@ class Scores:
         self._curves.load(state)
         self._waiting, self._faults, self._top = [], None, state["top"]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # of arrays: to another process PyTorch sends every tensor through a file of shared memory
+        arguments = self.protocol, self.undefined_rule, self.keep_curves, self.tolerance
+        return {"arguments": arguments, "found": _each(self.state_dict(), Tensor, Tensor.numpy)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(*state["arguments"])  # type: ignore[misc]
+        self.load_state_dict(_each(state["found"], np.ndarray, torch.from_numpy))
+
     def _settings(self) -> str:
         """What two must share to be of one table; who of them leaves out what is undefined is no matter."""
         tolerance = f", tolerance={self.tolerance}" * (self._rules.measure is not None)
@@ -276,3 +285,12 @@ class Scores:
             complain(self._faults)
         self._rows = [torch.cat([rows.cpu() for rows in self._rows])]
         return self._rows[0]
+
+
+def _each(value: Any, kind: type, function: Callable) -> Any:
+    """A nest of dicts and lists with `function` of whatever in it is of a kind."""
+    if isinstance(value, dict):
+        return {name: _each(inner, kind, function) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_each(inner, kind, function) for inner in value]
+    return function(value) if isinstance(value, kind) else value

@@ -1,6 +1,7 @@
 """What must hold for any maps."""
 
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -135,6 +136,26 @@ def test_a_state_survives_a_file_without_pickle(rng):
     resumed.load_state_dict(torch.load(file, weights_only=True))
     resumed.update(*pairs[2])
     assert resumed.result() == pytest.approx(score(pairs).result())
+
+
+@pytest.mark.parametrize("protocol", ["official", "infnet", "volume"])
+@pytest.mark.parametrize("keep", [False, True])
+def test_scores_go_to_another_process_as_arrays_and_are_the_same_there(rng, protocol, keep):
+    pairs = [made_up_pair(rng, 20, 30) for _ in range(3)]
+    keep &= protocol != "volume"
+    sent = score(pairs[:2], protocol, undefined="propagate", keep_curves=keep)
+    data = pickle.dumps(sent)
+    assert b"torch" not in data  # else each tensor would take a file of shared memory
+    there = pickle.loads(data)
+    there.update(*pairs[2])
+    whole = score(pairs, protocol, undefined="propagate", keep_curves=keep)
+    assert there.result() == pytest.approx(whole.result())
+    equal(table(there), table(whole))
+    assert there.undefined_rule == "propagate" and there.keep_curves == keep
+    if keep:
+        for name, curve in whole.per_image_curves.items():
+            equal(there.per_image_curves[name], curve)
+    assert len(pickle.loads(pickle.dumps(Scores(protocol)))) == 0
 
 
 def test_floats_and_levels_keep_the_order_of_update(rng):
