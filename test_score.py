@@ -8,6 +8,14 @@ A NAME given more than once is a method's folds or seeds: tables then show mean 
 With label_values every class is scored against the rest, from its grey maps or from label images, and then the mean.
 """
 
+import gc
+
+from report import workers
+
+if __name__ == "__main__":
+    gc.disable()  # `errors_in_one_line` enables it
+    workers.start_server()  # now: it and this process import for as long
+
 import os
 import sys
 from collections import deque

@@ -1,17 +1,12 @@
 """Scoring folders of maps: read, scored in parallel, and what was noticed on the way."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, TimeoutError, wait
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, TimeoutError, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
-import cv2
-import torch
 from tqdm import tqdm
 
 from metrics import PROTOCOLS, Scores
@@ -29,11 +24,10 @@ from report.reading import (
     resized,
     within_of,
 )
+from report.workers import workers_for
 
 PATIENCE = 600  # seconds; a few images that are not scored by then never will be
 CHUNK = 16  # images a process or a thread takes at a time
-WORTH_A_PROCESS = 500  # images; with fewer, starting it takes longer than it saves
-THREADS = 3  # of pictures, which start at once; more would wait for each other's Python
 AS_MANY = 16  # images that a volume takes as long as
 EMPTY, ALARM = "masks are empty", "maps of empty masks find something"  # counted for what stands below a table
 AHEAD = 4  # chunks that wait for each process: with all of them waiting, memory grows with the data set
@@ -47,22 +41,17 @@ def score(
     keep_curves: bool = False,
     tolerance: float = 1.0,
 ) -> None:
-    """Decode and score in parallel, in `processes` at most; one unreadable file ends its own job and no other.
-
-    A process takes seconds to start: where no more than THREADS are worth it, pictures are scored in threads.
-    """
+    """Decode and score in parallel, in `processes` at most; one unreadable file ends its own job and no other."""
     jobs_of_volumes = [job for job in jobs if job.files and job.files[0].is_volume]
     for job in jobs_of_volumes if protocol not in OF_VOLUMES else ():
         job.error = f"protocol {protocol} scores pictures; of volumes give --protocol {' or '.join(OF_VOLUMES)}"
     total = sum(len(job.files) for job in jobs if not job.error)
     each = AS_MANY if jobs_of_volumes else 1
     chunk_size = CHUNK // each
-    threads = 1 if jobs_of_volumes else max(1, min(processes, THREADS, total // chunk_size))
-    processes = max(1, min(processes, total * each // WORTH_A_PROCESS))
-    pool, at_once = (_pool, processes) if processes > threads else (_threads, threads)
+    at_once, pool = workers_for(total * each, processes, bool(jobs_of_volumes))
     noticed: list[dict[str, list]] = [{} for _ in jobs]  # note -> how many files, the first
     lock = Lock()  # chunks end in a thread of the pool's
-    with pool(at_once) as submit, tqdm(total=total, desc="score", unit="image", disable=None) as bar:
+    with pool as submit, tqdm(total=total, desc="score", unit="image", disable=None) as bar:
 
         def scored(count: int) -> None:
             with lock:
@@ -148,11 +137,11 @@ def score_files(files: Sequence[Case], how: How) -> tuple[Scores, dict[str, list
                 f"{case.within} has shape {within.shape} but {case.masks[0]} {gt.shape}; they must be equal"
             )
         # as the scores see it: above the protocol's cut, inside the field of view
-        counts = True if within is None else within > within.max() // 2
-        is_empty = not ((gt > (rules.gt_cut or 0)) & counts).any()
+        lesion, found = (x if within is None else x[within > within.max() // 2] for x in (gt, pred))
+        is_empty = lesion.max(initial=0) <= (rules.gt_cut or 0)
         if is_empty:
             note(EMPTY, case.masks[0])
-            if ((pred >= CUT) & counts).any():
+            if found.max(initial=0) >= CUT:
                 note(ALARM, case.map)
         if is_empty and nearly_black(pred, rules.stretch):
             text = f"maps of empty masks are nearly black, at most {NEARLY_BLACK} of 255"
@@ -162,44 +151,3 @@ def score_files(files: Sequence[Case], how: How) -> tuple[Scores, dict[str, list
         except ValueError as error:
             raise ValueError(f"{', '.join(filter(None, (case.map, case.within)))}: {error}") from error
     return scores, notes
-
-
-@contextmanager
-def _pool(processes: int) -> Iterator:
-    """`submit` of a process pool."""
-    with ProcessPoolExecutor(processes, get_context("spawn"), _one_thread) as pool:
-        try:
-            yield pool.submit
-        except ChildProcessError:
-            for process in active_children():  # the pool would wait for one that hangs, for ever
-                process.kill()
-            raise
-
-
-@contextmanager
-def _threads(threads: int) -> Iterator:
-    """`submit` of a thread pool, or of this very thread if one is enough."""
-    if threads == 1:
-        yield _here
-        return
-    pool, before = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)), cv2.getNumThreads()
-    cv2.setNumThreads(1)  # of the whole process, PyTorch's of a thread
-    try:
-        yield pool.submit
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # after an error nobody wants the rest
-        cv2.setNumThreads(before)
-
-
-def _here(function: Callable, *arguments: Any) -> Future:
-    future: Future = Future()
-    try:
-        future.set_result(function(*arguments))
-    except (ValueError, OSError) as error:
-        future.set_exception(error)
-    return future
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)

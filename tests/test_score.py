@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,8 +13,8 @@ from PIL import Image
 
 import test_score
 from metrics import Scores
-from report import cases, empty, layout, scoring
-from tests.conftest import GOLDEN
+from report import cases, empty, layout, scoring, workers
+from tests.conftest import GOLDEN, ROOT
 
 
 def run(*arguments, capsys=None) -> str:
@@ -83,15 +85,29 @@ def test_a_name_given_again_is_a_fold_and_tables_show_mean_and_std(sets, capsys)
     assert f"{np.mean(values):.4f} $\\pm$ {np.std(values, ddof=1):.4f}" in (sets / "out" / "tables.tex").read_text()
 
 
-@pytest.mark.parametrize("threads", [1, 2], ids=["processes", "threads"])
-def test_processes_and_threads_do_not_change_a_number(sets, monkeypatch, threads):
-    monkeypatch.setattr(scoring, "WORTH_A_PROCESS", 1)
-    monkeypatch.setattr(scoring, "THREADS", threads)
+@pytest.mark.parametrize("pool", [workers.in_processes, workers.in_threads], ids=["processes", "threads"])
+def test_processes_and_threads_do_not_change_a_number(sets, monkeypatch, pool):
     monkeypatch.setattr(scoring, "CHUNK", 4)
     arguments = ["--gt", str(sets / "gt"), "--pred", str(sets / "good"), "--protocol", "pranet", "--out"]
-    for processes in ("1", "2"):
-        test_score.main([*arguments, str(sets / processes), "--processes", processes])
-    one, two = ((sets / processes / "scores.csv").read_text() for processes in ("1", "2"))
+    for count in ("1", "2"):
+        test_score.main([*arguments, str(sets / count), "--confidence"])
+        monkeypatch.setattr(scoring, "workers_for", lambda *_: (2, pool(2)))
+    one, two = ((sets / count / "scores.csv").read_text() for count in ("1", "2"))
+    assert one == two
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cwd", [ROOT, ROOT.parent], ids=["here", "from another folder"])
+def test_the_script_in_processes_that_a_server_forks_changes_no_number(sets, cwd):
+    masks, maps = sets / "gt" / "one" / "masks", sets / "good" / "one"
+    for i in range(6, 130):
+        for folder in (masks, maps):
+            shutil.copy(folder / f"{i % 6}.png", folder / f"{i}.png")
+    for count in ("1", "2"):
+        program = [sys.executable, ROOT / "test_score.py", "--gt", masks, "--pred", maps, "--processes", count]
+        found = subprocess.run([*program, "--out", sets / count], check=True, capture_output=True, text=True, cwd=cwd)
+        assert "dataset: one" in found.stdout
+    one, two = ((sets / count / "scores.csv").read_text() for count in ("1", "2"))
     assert one == two
 
 

@@ -1,15 +1,20 @@
 """Scoring in processes: no more waits than they need, and one that dies or hangs is one line."""
 
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from threading import Event
+from unittest.mock import Mock
 
 import pytest
 
-from report import cases, scoring
+from report import cases, scoring, workers
 from report.reading import How
+from tests.conftest import ROOT
 from tests.helpers import Bar
 
 
@@ -40,18 +45,69 @@ def test_a_thread_that_never_ends_is_one_line_and_is_not_waited_for(monkeypatch)
     ids=["killed", "stuck"],
 )
 def test_a_process_that_scores_and_dies_or_hangs_is_one_line(monkeypatch, deed, words):
-    real = scoring._pool
     monkeypatch.setattr(scoring, "PATIENCE", 60 if deed is os._exit else 0)
 
     @contextmanager
-    def pool(_):
-        with real(2) as submit:
+    def pool():
+        with workers.in_processes(2) as submit:
             yield lambda *_: submit(deed, 600)
 
-    monkeypatch.setattr(scoring, "_threads", pool)  # what so few are scored in
+    monkeypatch.setattr(scoring, "workers_for", lambda *_: (2, pool()))
     job = cases.Job("set", "method", files=[cases.Case("a", ("b",))])
     with pytest.raises(ChildProcessError, match=f"a process that scores {words}"):
         scoring.score([job], "official", "exclude", 2)
+
+
+@pytest.mark.parametrize(
+    ("method", "images", "volumes", "expected"),
+    [
+        ("spawn", 20, False, "1 threads"),
+        ("spawn", 1000, False, "3 threads"),
+        ("spawn", 2000, False, "4 processes"),
+        ("spawn", 16 * 31, True, "1 threads"),
+        ("spawn", 16 * 100, True, "3 processes"),
+        ("forkserver", 127, False, "3 threads"),
+        ("forkserver", 128, False, "2 processes"),
+        ("forkserver", 2000, False, "8 processes"),
+    ],
+)
+def test_processes_score_what_is_worth_their_start(monkeypatch, method, images, volumes, expected):
+    monkeypatch.setattr(workers, "start_method", lambda: method)
+    for kind in ("processes", "threads"):
+        monkeypatch.setattr(workers, f"in_{kind}", lambda count, *_, kind=kind: f"{count} {kind}")
+    assert workers.workers_for(images, 8, volumes) == (int(expected[0]), expected)
+
+
+def started(monkeypatch, error: OSError | None = None) -> list[str]:
+    """What `start_server` does."""
+    done = []
+    monkeypatch.setattr(workers.sys, "platform", "linux")
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(workers.multiprocessing, "set_forkserver_preload", lambda _: None)
+    monkeypatch.setattr(workers.multiprocessing, "set_start_method", lambda method, force: done.append(method))
+    monkeypatch.setattr(workers.forkserver, "ensure_running", Mock(side_effect=error))
+    workers.start_server()
+    return done
+
+
+def test_without_a_place_for_the_servers_socket_processes_are_started_one_by_one(monkeypatch):
+    assert started(monkeypatch) == ["forkserver"]
+    assert started(monkeypatch, OSError("AF_UNIX path too long")) == []
+
+
+@pytest.mark.slow
+def test_a_process_that_scores_ends_when_its_script_is_killed():
+    program = "import os, time; from report import workers; workers.start_server()"
+    program += "\nwith workers.in_processes(2, workers.start_method()) as submit:"
+    program += "\n    print(submit(os.getpid).result(), flush=True); submit(time.sleep, 600).result()"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=ROOT) as script:
+        process = Path("/proc") / script.stdout.readline().decode().strip()
+        assert process.exists()
+        script.kill()
+        deadline = time.monotonic() + 60
+        while process.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not process.exists()
 
 
 def test_a_case_is_measured_in_its_own_spacing_and_all_within_one_tolerance(sets):
@@ -75,11 +131,7 @@ def test_the_bar_moves_with_every_chunk_of_many_processes_whichever_is_done_firs
                 steps.append(bar.done)
         return waiting[-1][0]
 
-    @contextmanager
-    def pool(_):
-        yield submit
-
-    monkeypatch.setattr(scoring, "_threads", pool)  # what so few are scored in
+    monkeypatch.setattr(scoring, "workers_for", lambda *_: (2, nullcontext(submit)))
     (job,) = cases.jobs_of({"one": sets / "gt" / "one"}, {"A": [sets / "good" / "one"]}, False)
     scoring.score([job], "binary", "exclude", 2)
     assert steps == [0, 1, 2, 3, 4, 5]  # of the sixth nobody has been told what to do at its end

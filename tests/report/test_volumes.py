@@ -1,8 +1,7 @@
 """Volumes in test_score.py: classes of label volumes, the spacing of their gts, and maps that lie elsewhere."""
 
 import re
-from contextlib import contextmanager
-from functools import partial
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from configs import Labels
 from files import Grid, read_grid, read_volume_class, write_volume
 from report import cases, scoring
 from report.arguments import sets_of
+from report.workers import here
 from tests.miniatures import LPS, OBLIQUE, RAS, brats, hippocampus, label_volume, spine, volume
 
 THREE = ("--classes", 3, "--label_values", "0,1,2", "--class_names", "background,front,back")
@@ -205,18 +205,11 @@ def test_labels_of_three_classes_are_read_by_their_names(tmp_path):
         read_volume_class([path, path.with_name("b.nii.gz")], labels, "y")
 
 
-def test_pictures_wait_for_no_process_before_many_are_worth_it_and_volumes_do_sixteen_times_as_soon(monkeypatch):
+def test_a_volume_takes_as_long_as_sixteen_pictures(monkeypatch):
     asked = []
-
-    @contextmanager
-    def pool(kind, count):
-        asked.append((kind, count))
-        yield scoring._here
-
-    for kind in ("_pool", "_threads"):
-        monkeypatch.setattr(scoring, kind, partial(pool, kind))
+    monkeypatch.setattr(scoring, "workers_for", lambda *what: asked.append(what) or (1, nullcontext(here)))
     monkeypatch.setattr(scoring, "score_files", lambda files, how: (how.blank(), {}))
-    for ending, count in ((".png", 20), (".png", 1000), (".png", 2000), (".nii.gz", 31), (".nii.gz", 100)):
-        job = cases.Job("set", "method", files=[cases.Case(f"map{ending}", (f"gt{ending}",))] * count)
+    for ending in (".png", ".nii.gz"):
+        job = cases.Job("set", "method", files=[cases.Case(f"map{ending}", (f"gt{ending}",))] * 20)
         scoring.score([job], "volume", "exclude", 8)
-    assert asked == [("_threads", 1), ("_threads", 3), ("_pool", 4), ("_threads", 1), ("_pool", 3)]
+    assert asked == [(20, 8, False), (320, 8, True)]
