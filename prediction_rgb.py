@@ -9,6 +9,11 @@ Several checkpoints predict together: their maps are averaged, each one's with n
 With several classes each of these folders has one of grey maps per class, and label/, label images.
 """
 
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # `errors_in_one_line` enables it
+
 import dataclasses
 from argparse import Namespace
 from collections import deque

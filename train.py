@@ -1,8 +1,11 @@
 """Train MSNet or M2SNet: python train.py configs/polyp_msnet.py [--field value ...]"""
 
-import dataclasses
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # `errors_in_one_line` enables it
+
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
@@ -10,7 +13,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import net
@@ -65,7 +67,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     machine.settle(cfg, device, say)
     pairs = parts_of_run(cfg)
     cfg, plan = distributed.of_first(team, lambda: planned(cfg, pairs.train, machine.memory(device), pairs.validation))
-    say(textwrap.fill(", ".join(f"{k}={v!r}" for k, v in dataclasses.asdict(cfg).items()), 120))
+    say(record.in_words(cfg))
     for note in (*agreement.notes(cfg, len(pairs.train)), *plan):
         say(note)
     if cfg.check_data and team.writes:
@@ -80,10 +82,9 @@ def run(cfg: Config, team: distributed.Team) -> Path:
     layout = machine.layout(cfg.dims, cfg.channels_last)
     network = build_network(cfg, team, say).to(device, memory_format=layout)  # type: ignore[call-overload]
     criterion = build_criterion(cfg, device, layout)
-    make = optim.OPTIMISERS["apex_sgd" if precision.apex_sgd and cfg.optimiser == "sgd" else cfg.optimiser]
-    optimiser = make(optim.groups_of(network, cfg.backbone_lr_ratio), cfg.lr, cfg.momen, cfg.decay, cfg.nesterov)
+    optimiser = optim.made(cfg, network, precision.apex_sgd)
     network, optimiser = precision.prepare(network, optimiser)
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(cfg.ema), use_buffers=True) if cfg.ema else None
+    averaged = optim.averaged(network, cfg.ema)
     trained = {"network": network, "optimiser": optimiser, "scaler": precision.scaler, "ema": averaged}
     state = State(folder, team, cfg, [pair.name for pair in pairs.train], trained)
     if found:
@@ -114,8 +115,7 @@ def run(cfg: Config, team: distributed.Team) -> Path:
             with tqdm(total=len(data), initial=seen, desc=title, unit="image", disable=quiet) as bar:
                 for batch in loader.epoch(epoch, state.done):
                     image, mask, names, within = batch.to(device, layout)
-                    lr = optim.learning_rate(cfg, epoch, state.done, batches.steps)
-                    optim.set_learning_rate(optimiser, lr)
+                    lr = optim.set_learning_rate(optimiser, optim.learning_rate(cfg, epoch, state.done, batches.steps))
                     share, count = batches.share(state.done), batches.count(state.done)
                     # gradients are averaged over processes: so weighed, they are the gradient of the whole batch
                     logits, loss = gradients(image, mask, within, team.size * share)

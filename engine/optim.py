@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 # ------------------------------------------------------------------------------------------------------- optimisers
 
@@ -40,6 +41,17 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
+def made(cfg: Any, network: nn.Module, apex: bool) -> torch.optim.Optimizer:
+    """The optimiser that a Config names; `apex`: where that is sgd, apex's."""
+    make = OPTIMISERS["apex_sgd" if apex and cfg.optimiser == "sgd" else cfg.optimiser]
+    return make(groups_of(network, cfg.backbone_lr_ratio), cfg.lr, cfg.momen, cfg.decay, cfg.nesterov)
+
+
+def averaged(network: nn.Module, ema: float) -> AveragedModel | None:
+    """The running mean of a network's weights and buffers, `ema` of it kept at each step; None for 0."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True) if ema else None
+
+
 def _fused(groups: list[dict]) -> bool:
     return groups[0]["params"][0].device.type in ("cpu", "cuda")
 
@@ -66,10 +78,11 @@ def notes(network: nn.Module, cfg: Any) -> Iterator[str]:
         )
 
 
-def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
-    """Of each group `lr` times its own `ratio`."""
+def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> float:
+    """Of each group `lr` times its own `ratio`; returns `lr`."""
     for group in optimiser.param_groups:
         group["lr"] = lr * group["ratio"]
+    return lr
 
 
 # -------------------------------------------------------------------------------------------------------- schedules

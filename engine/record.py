@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, distributions, version
@@ -42,6 +43,11 @@ def write_record(path: Path, config: Any, device: torch.device, plan: Sequence[s
     write_file(path.with_name("packages.txt"), "\n".join(installed) + "\n")
     if plan:
         write_file(path.with_name("plan.txt"), "\n".join(plan) + "\n")
+
+
+def in_words(config: Any) -> str:
+    """Every field of a dataclass `config`, in lines for a terminal."""
+    return textwrap.fill(", ".join(f"{name}={value!r}" for name, value in dataclasses.asdict(config).items()), 120)
 
 
 def filled(commands: tuple[str, ...], config: Any) -> list[list[str]]:

@@ -1,5 +1,6 @@
 """What is printed may fail: a full disk, a closed pipe, a terminal that is gone; the work does not."""
 
+import gc
 import os
 import sys
 from contextlib import contextmanager
@@ -62,6 +63,17 @@ def test_a_reader_that_has_gone_ends_a_script_without_a_word(capfd):
     with nobody, pytest.raises(SystemExit) as ended, errors_in_one_line("test_score.py"):
         print("a table")
     assert ended.value.code == 1 and capfd.readouterr().err == ""
+
+
+def test_a_script_lets_what_it_has_imported_be():
+    gc.unfreeze()
+    gc.disable()
+    try:
+        with errors_in_one_line("train.py"):
+            assert gc.isenabled() and gc.get_freeze_count() > 100_000
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def test_scores_are_written_before_they_are_printed(polyp_folder):
