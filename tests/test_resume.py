@@ -93,7 +93,7 @@ def test_a_loss_that_is_not_finite_leaves_last_as_it_was(polyp_folder):
     assert state
 
 
-@pytest.mark.parametrize("method", ["forkserver", "fork"])
+@pytest.mark.parametrize("method", [pytest.param("forkserver", marks=pytest.mark.slow), "fork"])
 def test_a_killed_run_leaves_no_reading_process_behind(method):
     receiver, sender = multiprocessing.Pipe(duplex=False)
     main = multiprocessing.get_context(method).Process(target=read_for_ever, args=(sender,))

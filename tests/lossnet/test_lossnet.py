@@ -19,7 +19,7 @@ def lossnet() -> LossNet:
     return recipe.fill(LossNet()).double()
 
 
-@pytest.mark.parametrize("seed", [11, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (12, 13))])
+@pytest.mark.parametrize("seed", [12, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (11, 13))])
 def test_losses_equal_the_originals(seed, golden, lossnet):
     """To rounding: LossNet, most of the work, in float64 for one seed and as a run computes it for two."""
     logits, mask = 2 * recipe.images(3, 80, 112, seed + 7)[:, :1], recipe.masks(3, 80, 112, seed + 8)
