@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
-from multiprocessing import forkserver
 from typing import Any
 
 THREADS = 3  # of pictures, which start at once; more would wait for each other's Python
@@ -23,6 +22,8 @@ def start_server() -> None:
     On Linux only. Elsewhere there is no fork, or none that the system's libraries bear with.
     """
     if sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1:
+        from multiprocessing import forkserver
+
         # PyTorch by name too: before Python 3.13 the server finds nothing of ours but from this very folder
         multiprocessing.set_forkserver_preload(["report.server", "torch", "cv2"])
         with suppress(OSError):  # its socket is a file: TMPDIR may be too long a name for one, or full
@@ -36,7 +37,8 @@ def workers_for(images: int, at_most: int, volumes: bool) -> tuple[int, Abstract
     images: what there is to score, a volume being as many as it takes as long as. Volumes are scored in no threads.
     """
     method = start_method()
-    processes = max(1, min(at_most, images // WORTH_A_PROCESS[method]))
+    worth = WORTH_A_PROCESS["spawn" if volumes else method]  # a volume takes memory too: not one a core at once
+    processes = max(1, min(at_most, images // worth))
     threads = 1 if volumes else max(1, min(at_most, THREADS, images // WORTH_A_THREAD))
     if processes > (1 if method == "forkserver" else threads):
         return processes, in_processes(processes, method)

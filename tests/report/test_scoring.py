@@ -66,6 +66,8 @@ def test_a_process_that_scores_and_dies_or_hangs_is_one_line(monkeypatch, deed, 
         ("spawn", 2000, False, "4 processes"),
         ("spawn", 16 * 31, True, "1 threads"),
         ("spawn", 16 * 100, True, "3 processes"),
+        ("forkserver", 16 * 31, True, "1 threads"),
+        ("forkserver", 16 * 100, True, "3 processes"),
         ("forkserver", 127, False, "3 threads"),
         ("forkserver", 128, False, "2 processes"),
         ("forkserver", 2000, False, "8 processes"),
@@ -85,7 +87,7 @@ def started(monkeypatch, error: OSError | None = None) -> list[str]:
     monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     monkeypatch.setattr(workers.multiprocessing, "set_forkserver_preload", lambda _: None)
     monkeypatch.setattr(workers.multiprocessing, "set_start_method", lambda method, force: done.append(method))
-    monkeypatch.setattr(workers.forkserver, "ensure_running", Mock(side_effect=error))
+    monkeypatch.setattr("multiprocessing.forkserver.ensure_running", Mock(side_effect=error))
     workers.start_server()
     return done
 
