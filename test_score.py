@@ -10,13 +10,9 @@ With label_values every class is scored against the rest, from its grey maps or 
 
 import gc
 
-from report import workers
-
 if __name__ == "__main__":
     gc.disable()  # `errors_in_one_line` enables it
-    workers.start_server()  # now: it and this process import for as long
 
-import os
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -24,7 +20,7 @@ from pathlib import Path
 
 from configs import Config, errors_in_one_line, fold_or_all, parse
 from files import group_of, require_writable
-from report import cases, layout, overview, published, scoring, tables
+from report import cases, layout, overview, published, scoring, tables, workers
 from report.arguments import FLAGS, find_jobs
 
 
@@ -41,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
         fold={"metavar": "N|all", "type": fold_or_all, "help": "of a Config with folds, the one that is scored [all]"},
         out={"metavar": "DIR", "help": "write scores.csv, summary.json, tables.md and tables.tex there"},
-        processes={"type": int, "default": os.cpu_count(), "help": "at most; default one per core"},
+        processes={"type": int, "default": workers.cores(), "help": "at most; default one per core"},
         strict={"action": "store_true", "help": "whatever is noticed about the files is an error"},
         confidence={
             "action": "store_true",
@@ -135,5 +131,6 @@ def official_line(dataset: str, s: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
+    workers.may_fork()
     with errors_in_one_line("test_score.py"):
         main()

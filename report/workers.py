@@ -1,34 +1,40 @@
-"""Threads and processes that score. PyTorch is imported inside of functions: `start_server` is there to be earlier."""
+"""Threads and processes that score."""
 
 import multiprocessing
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import cv2
+import torch
+
 THREADS = 3  # of pictures, which start at once; more would wait for each other's Python
-# images; with fewer, starting a process takes longer than it saves
-WORTH_A_PROCESS = {"forkserver": 64, "spawn": 500}
-WORTH_A_THREAD = 16
+WORTH_A_THREAD = 16  # images
+WORTH_A_PROCESS = {"fork": 32, "spawn": 500}  # with fewer, starting it takes longer than it saves
 Submit = Callable[..., Future]
+_method = "spawn"
 
 
-def start_server() -> None:
-    """Have a process import what scores while its caller does: those that it forks later start at once.
+def may_fork() -> None:
+    """Say, before anything is computed, that this process is a script of its own: those that score are forked from it.
 
-    On Linux only. Elsewhere there is no fork, or none that the system's libraries bear with.
+    They start at once, where a fresh one imports for seconds. Not so in other programs, whose PyTorch or OpenCV may
+    have threads of which a fork has none, and waits for them; nor but on Linux, whose libraries bear with it.
     """
-    if sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1:
-        from multiprocessing import forkserver
+    global _method
+    if sys.platform == "linux":
+        _method = "fork"
+        one_thread()
 
-        # PyTorch by name too: before Python 3.13 the server finds nothing of ours but from this very folder
-        multiprocessing.set_forkserver_preload(["report.server", "torch", "cv2"])
-        with suppress(OSError):  # its socket is a file: TMPDIR may be too long a name for one, or full
-            forkserver.ensure_running()
-            multiprocessing.set_start_method("forkserver", force=True)  # another is set by the question for it
+
+def cores() -> int:
+    """Those that this process may use; a cluster gives fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def workers_for(images: int, at_most: int, volumes: bool) -> tuple[int, AbstractContextManager[Submit]]:
@@ -36,29 +42,32 @@ def workers_for(images: int, at_most: int, volumes: bool) -> tuple[int, Abstract
 
     images: what there is to score, a volume being as many as it takes as long as. Volumes are scored in no threads.
     """
-    method = start_method()
-    worth = WORTH_A_PROCESS["spawn" if volumes else method]  # a volume takes memory too: not one a core at once
+    worth = WORTH_A_PROCESS["spawn" if volumes else _method]  # a volume takes memory too: not one a core at once
     processes = max(1, min(at_most, images // worth))
     threads = 1 if volumes else max(1, min(at_most, THREADS, images // WORTH_A_THREAD))
-    if processes > (1 if method == "forkserver" else threads):
-        return processes, in_processes(processes, method)
+    if processes > (1 if _method == "fork" else threads):
+        return processes, in_processes(processes, _method)
     return threads, in_threads(threads)
-
-
-def start_method() -> str:
-    """How processes are started: forked by the server where there is one."""
-    return "forkserver" if multiprocessing.get_start_method(allow_none=True) == "forkserver" else "spawn"
 
 
 @contextmanager
 def in_processes(count: int, method: str = "spawn") -> Iterator[Submit]:
-    """`submit` of a process pool."""
-    with ProcessPoolExecutor(count, multiprocessing.get_context(method), _start) as pool:
+    """`submit` of a process pool; of threads where the system has no room for processes."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking threads: numpy's, which are used to it
+            pool = ProcessPoolExecutor(count, multiprocessing.get_context(method), _start)
+            pool.submit(int)  # forked are all at once, before a bar has a thread
+    except OSError:
+        _end_children()
+        with in_threads(min(count, THREADS)) as submit:
+            yield submit
+        return
+    with pool:
         try:
             yield pool.submit
         except ChildProcessError:
-            for process in multiprocessing.active_children():  # the pool would wait for one that hangs, for ever
-                process.kill()
+            _end_children()  # the pool would wait for one that hangs, for ever
             raise
 
 
@@ -68,9 +77,6 @@ def in_threads(count: int) -> Iterator[Submit]:
     if count == 1:
         yield here
         return
-    import cv2
-    import torch
-
     pool, before = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)), cv2.getNumThreads()
     cv2.setNumThreads(1)  # of the whole process, PyTorch's of a thread
     try:
@@ -90,16 +96,23 @@ def here(function: Callable, *arguments: Any) -> Future:
     return future
 
 
-def _start() -> None:
-    """In a process that scores: one core is enough for it, and it ends when the script is killed."""
-    import cv2
-    import torch
-
+def one_thread() -> None:
+    """Have PyTorch and OpenCV compute in the thread that calls them."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+
+
+def _start() -> None:
+    """In a process that scores: one core is enough for it, and it ends when the script is killed."""
+    one_thread()
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
 
 
 def _end_with(script: Any) -> None:
-    script.join()  # the server lives as long as what it has forked, which would wait for work for ever
+    script.join()  # the pool's processes would wait for work for ever
     os._exit(1)
+
+
+def _end_children() -> None:
+    for process in multiprocessing.active_children():
+        process.kill()

@@ -1,5 +1,6 @@
 """Scoring in processes: no more waits than they need, and one that dies or hangs is one line."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -66,50 +67,61 @@ def test_a_process_that_scores_and_dies_or_hangs_is_one_line(monkeypatch, deed, 
         ("spawn", 2000, False, "4 processes"),
         ("spawn", 16 * 31, True, "1 threads"),
         ("spawn", 16 * 100, True, "3 processes"),
-        ("forkserver", 16 * 31, True, "1 threads"),
-        ("forkserver", 16 * 100, True, "3 processes"),
-        ("forkserver", 127, False, "3 threads"),
-        ("forkserver", 128, False, "2 processes"),
-        ("forkserver", 2000, False, "8 processes"),
+        ("fork", 16 * 31, True, "1 threads"),
+        ("fork", 16 * 100, True, "3 processes"),
+        ("fork", 63, False, "3 threads"),
+        ("fork", 64, False, "2 processes"),
+        ("fork", 2000, False, "8 processes"),
     ],
 )
 def test_processes_score_what_is_worth_their_start(monkeypatch, method, images, volumes, expected):
-    monkeypatch.setattr(workers, "start_method", lambda: method)
+    monkeypatch.setattr(workers, "_method", method)
     for kind in ("processes", "threads"):
         monkeypatch.setattr(workers, f"in_{kind}", lambda count, *_, kind=kind: f"{count} {kind}")
     assert workers.workers_for(images, 8, volumes) == (int(expected[0]), expected)
 
 
-def started(monkeypatch, error: OSError | None = None) -> list[str]:
-    """What `start_server` does."""
-    done = []
-    monkeypatch.setattr(workers.sys, "platform", "linux")
-    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    monkeypatch.setattr(workers.multiprocessing, "set_forkserver_preload", lambda _: None)
-    monkeypatch.setattr(workers.multiprocessing, "set_start_method", lambda method, force: done.append(method))
-    monkeypatch.setattr("multiprocessing.forkserver.ensure_running", Mock(side_effect=error))
-    workers.start_server()
-    return done
+@pytest.mark.parametrize("fails", ["the pool", "a process"])
+def test_where_the_system_has_no_room_for_processes_threads_score(monkeypatch, fails):
+    if fails == "the pool":
+        monkeypatch.setattr("_multiprocessing.SemLock", Mock(side_effect=OSError(30, "Read-only file system")))
+    else:  # the second
+        real, forked = os.fork, []
 
+        def fork() -> int:
+            if forked:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            forked.append(True)
+            return real()
 
-def test_without_a_place_for_the_servers_socket_processes_are_started_one_by_one(monkeypatch):
-    assert started(monkeypatch) == ["forkserver"]
-    assert started(monkeypatch, OSError("AF_UNIX path too long")) == []
+        monkeypatch.setattr(os, "fork", fork)
+    with workers.in_processes(2, "fork") as submit:
+        assert submit(os.getpid).result() == os.getpid()
+    deadline = time.monotonic() + 30
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.slow
-def test_a_process_that_scores_ends_when_its_script_is_killed():
-    program = "import os, time; from report import workers; workers.start_server()"
-    program += "\nwith workers.in_processes(2, workers.start_method()) as submit:"
-    program += "\n    print(submit(os.getpid).result(), flush=True); submit(time.sleep, 600).result()"
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_that_score_end_when_their_script_is_killed(method):
+    program = f"""
+import multiprocessing, time
+from report import workers
+with workers.in_processes(3, {method!r}) as submit:
+    submit(int).result()
+    print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+    submit(time.sleep, 600).result()
+"""
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=ROOT) as script:
-        process = Path("/proc") / script.stdout.readline().decode().strip()
-        assert process.exists()
+        children = [Path(f"/proc/{number}") for number in script.stdout.readline().decode().split()]
+        were = [child.exists() for child in children]
         script.kill()
         deadline = time.monotonic() + 60
-        while process.exists() and time.monotonic() < deadline:
+        while (left := [child for child in children if child.exists()]) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert not process.exists()
+        assert any(were) and all(were) and not left
 
 
 def test_a_case_is_measured_in_its_own_spacing_and_all_within_one_tolerance(sets):
