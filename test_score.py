@@ -20,6 +20,7 @@ from pathlib import Path
 
 from configs import Config, errors_in_one_line, fold_or_all, parse
 from files import group_of, require_writable
+from files.processes import usable_cores
 from report import cases, layout, overview, published, scoring, tables, workers
 from report.arguments import FLAGS, find_jobs
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
         fold={"metavar": "N|all", "type": fold_or_all, "help": "of a Config with folds, the one that is scored [all]"},
         out={"metavar": "DIR", "help": "write scores.csv, summary.json, tables.md and tables.tex there"},
-        processes={"type": int, "default": workers.cores(), "help": "at most; default one per core"},
+        processes={"type": int, "default": usable_cores(), "help": "at most; default one per core"},
         strict={"action": "store_true", "help": "whatever is noticed about the files is an error"},
         confidence={
             "action": "store_true",

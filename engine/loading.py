@@ -1,10 +1,8 @@
 """Batches read in processes: through shared memory where there is room, and none of them waited for without an end."""
 
-import multiprocessing
 import os
 import pickle
 import shutil
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -17,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from engine.machine import usable_cores
 from engine.stop import ignore_signals
+from files.processes import end_with_parent, usable_cores
 
 PATIENCE = 600  # seconds; a batch that has not come by then never will: a disk that hangs, a process that is stopped
 PREFETCH = 2  # batches that each process reads ahead
@@ -207,19 +205,3 @@ def start_worker(worker: int) -> None:
     ignore_signals(worker)
     cv2.setNumThreads(0)
     end_with_parent()
-
-
-def end_with_parent() -> None:
-    """For processes that read images: end when the run is killed.
-
-    PyTorch's own watch compares the parent's number. Under the start method forkserver, Python 3.14's default, that is
-    the server, which in turn lives as long as its children: each would wait for the other for ever.
-    """
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from files.processes import usable_cores
+
 
 def device(name: str) -> torch.device:
     """The device of a Config; `auto` is CUDA where there is one. ValueError for one that is not there, or is none."""
@@ -80,11 +82,6 @@ def settle(cfg: Any, where: torch.device, say: Callable = print) -> None:
         say(f"{now} of {cores} cores: others keep {load:.1f} busy; OMP_NUM_THREADS={cores} takes all")
     elif now > idle:
         say(f"NOTE: others keep {load:.1f} of {cores} cores busy; OMP_NUM_THREADS={idle} may be many times faster")
-
-
-def usable_cores() -> int:
-    """Cores that this process may use; a cluster gives fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_and_cores() -> tuple[float, int]:

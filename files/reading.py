@@ -141,9 +141,9 @@ def areas_of_grey(mask: np.ndarray, low: int = 20, high: int = 235) -> int | Non
 
     Soft edges are none: there, a grey pixel seldom equals both its right and its lower neighbour.
     """
-    if not cv2.inRange(mask, low + 1, high - 1).any():
+    grey = cv2.inRange(mask, low + 1, high - 1) > 0
+    if not grey.any():
         return None
-    grey = (mask > low) & (mask < high)
     flat = grey[:-1, :-1] & (mask[:-1, :-1] == mask[:-1, 1:]) & (mask[:-1, :-1] == mask[1:, :-1])
     if flat.sum() <= max(grey.sum() / 3, 0.01 * np.count_nonzero(mask)):
         return None

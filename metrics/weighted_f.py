@@ -27,8 +27,8 @@ GAUSSIAN = np.exp(-(np.arange(-REACH, REACH + 1.0) ** 2) / (2 * 5.0**2))
 GAUSSIAN /= GAUSSIAN.sum()
 DECAY = 0.5 ** (np.sqrt(np.arange(FADED**2 + 1)) / 5)  # by squared distance
 STRIP = 2**16  # pixels worked on at once: what they need stays in the cache, and a huge map needs no memory
-RADIUS = np.float32(FARTHEST + 0.5) ** np.float32(0.5)
 RING = 2**12  # pixels whose nearest are looked for at once, in the cache too
+RADIUS = np.float32(FARTHEST + 0.5) ** np.float32(0.5)  # of the ring they lie in, between two distances of pixels
 EPSILON = {"official": 1e-6, "pranet": 2.2e-16}
 
 

@@ -1,9 +1,7 @@
 """Threads and processes that score."""
 
 import multiprocessing
-import os
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -12,6 +10,8 @@ from typing import Any
 
 import cv2
 import torch
+
+from files.processes import end_with_parent
 
 THREADS = 3  # of pictures, which start at once; more would wait for each other's Python
 WORTH_A_THREAD = 16  # images
@@ -30,11 +30,6 @@ def may_fork() -> None:
     if sys.platform == "linux":
         _method = "fork"
         one_thread()
-
-
-def cores() -> int:
-    """Those that this process may use; a cluster gives fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def workers_for(images: int, at_most: int, volumes: bool) -> tuple[int, AbstractContextManager[Submit]]:
@@ -105,12 +100,7 @@ def one_thread() -> None:
 def _start() -> None:
     """In a process that scores: one core is enough for it, and it ends when the script is killed."""
     one_thread()
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
-
-
-def _end_with(script: Any) -> None:
-    script.join()  # the pool's processes would wait for work for ever
-    os._exit(1)
+    end_with_parent()
 
 
 def _end_children() -> None:
